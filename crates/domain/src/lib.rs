@@ -1,0 +1,21 @@
+//! Postrider's own rules as pure code: facts and a time go in, a decision comes out.
+//!
+//! Must not know: SQL, sockets, async, the clock (every time is a parameter, i64 milliseconds UTC).
+
+pub mod access;
+pub mod bounce;
+pub mod campaign;
+pub mod consent;
+pub mod contact;
+pub mod event;
+pub mod gate;
+pub mod id;
+pub mod import;
+pub mod outcome;
+pub mod queue;
+pub mod retry;
+pub mod route;
+pub mod schedule;
+pub mod stream;
+pub mod suppression;
+mod words;

@@ -1,0 +1,112 @@
+//! Routes: how mail leaves, and the limits that a route sets itself.
+
+crate::words! {
+    /// Where a route hands mail over.
+    pub enum RouteKind {
+        /// To the MX hosts of each recipient's domain.
+        Mx = "mx",
+        /// To one configured host.
+        Smarthost = "smarthost",
+    }
+}
+
+crate::words! {
+    /// How a connection is protected.
+    pub enum TlsMode {
+        /// TLS when offered, any certificate; clear text only when none is offered.
+        Opportunistic = "opportunistic",
+        /// STARTTLS with a certificate that verifies, or no delivery.
+        Required = "required",
+        /// TLS from the first byte (RFC 8314) with a certificate that verifies.
+        Implicit = "implicit",
+        /// Never; for hosts on this machine.
+        None = "none",
+    }
+}
+
+/// The settings of a route as people write them; the password travels apart and is never returned.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSettings {
+    /// Name shown to people.
+    pub name: String,
+    /// Where to.
+    pub kind: RouteKind,
+    /// Host of a smarthost.
+    #[serde(default)]
+    pub host: String,
+    /// Port of a smarthost; for MX routes 0 means the configured MX port (25).
+    #[serde(default)]
+    pub port: u16,
+    /// Protection.
+    pub tls: TlsMode,
+    /// AUTH user; empty for none.
+    #[serde(default)]
+    pub username: String,
+    /// Messages per second, 0 for no limit of our own.
+    #[serde(default)]
+    pub per_second: u32,
+    /// Messages per local day of the workspace, 0 for no limit of our own.
+    #[serde(default)]
+    pub per_day: u32,
+    /// Simultaneous connections to one site, 1–1000.
+    #[serde(default = "ten")]
+    pub connections: u16,
+    /// Accept a certificate that does not verify on required/implicit TLS; for hosts with a private authority.
+    #[serde(default)]
+    pub accept_any_certificate: bool,
+}
+
+const fn ten() -> u16 {
+    10
+}
+
+/// Why a route is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// A name is missing.
+    #[error("give the route a name of 1 to 100 characters")]
+    Name,
+    /// A smarthost needs host and port.
+    #[error("a smarthost needs a host name or address, and a port from 1 to 65535")]
+    Host,
+    /// A password would go in clear.
+    #[error("user and password need TLS unless the host is on this machine: choose `required` or `implicit`")]
+    ClearAuth,
+    /// Connections out of range.
+    #[error("connections should be 1 to 1000")]
+    Connections,
+}
+
+impl RouteSettings {
+    /// Checks what a person wrote.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), RouteError> {
+        if self.name.trim().is_empty() || self.name.chars().count() > 100 || crate::contact::has_control(&self.name) {
+            return Err(RouteError::Name);
+        }
+        match self.kind {
+            RouteKind::Mx => {}
+            RouteKind::Smarthost => {
+                let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_' | '[' | ']'));
+                if self.host.is_empty() || self.host.len() > 253 || self.host.contains(bad) || self.port == 0 {
+                    return Err(RouteError::Host);
+                }
+            }
+        }
+        if !(1..=1000).contains(&self.connections) {
+            return Err(RouteError::Connections);
+        }
+        let clear = match self.tls {
+            TlsMode::None | TlsMode::Opportunistic => true,
+            TlsMode::Required | TlsMode::Implicit => false,
+        };
+        let loopback = self.host == "localhost" || self.host.starts_with("127.") || self.host == "::1";
+        if !self.username.is_empty() && clear && !loopback {
+            return Err(RouteError::ClearAuth);
+        }
+        Ok(())
+    }
+}
