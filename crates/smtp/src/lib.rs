@@ -1,0 +1,27 @@
+//! The wire: how mail is sent to a host and taken in, over any byte stream, and how DNS and dialling are asked for.
+//!
+//! This crate knows SMTP, TLS and DNS. It must not know campaigns, contacts or SQL: it is told an envelope and
+//! bytes, and tells what the peer said.
+//!
+//! ```text
+//! resolve, dns   where mail for a domain goes            guard   which addresses may be connected to
+//! dial           how a stream is opened                  tls     what TLS agreed on
+//! client         one connection's dialogue as a value    server  the other side of it
+//! testing        scripted peers for tests
+//! ```
+
+pub mod client;
+pub mod dial;
+pub mod dns;
+pub mod guard;
+pub mod resolve;
+pub mod tls;
+
+mod dns_cache;
+
+pub use client::{Capabilities, Connection, Credentials, Envelope, Failure, FailureKind, OpenParams, Timeouts};
+pub use dial::{BoxFuture, BoxStream, DialError, Dialer, Port, Stream, Target, TcpDialer};
+pub use dns::{AddressFamily, DnsConfig, DnsResolver, NameServer};
+pub use guard::{AddressPolicy, AddressRefused, IpRange};
+pub use resolve::{MxAnswer, MxHost, ResolveError, Resolver, try_order};
+pub use tls::{Roots, TlsClient, TlsInfo, TlsMode, Trust};
