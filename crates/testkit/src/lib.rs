@@ -1,0 +1,5 @@
+//! What our tests share: a temporary PostgreSQL, SMTP dialogue scripts, child processes that end with the test.
+//!
+//! Used under `[dev-dependencies]` only. It must not know the store, the engine or the web: a test brings those.
+
+pub mod postgres;
