@@ -2,4 +2,8 @@
 //!
 //! Used under `[dev-dependencies]` only. It must not know the store, the engine or the web: a test brings those.
 
+pub mod dialogue;
+pub mod folder;
+pub mod port;
 pub mod postgres;
+pub mod process;
