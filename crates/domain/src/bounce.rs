@@ -171,7 +171,15 @@ fn classify(stage: Stage, reply: &Reply) -> BounceClass {
     match stage {
         Stage::Rcpt => class,
         // About us or the content, never about the recipient (BC-6).
-        Stage::Resolve | Stage::Connect | Stage::Tls | Stage::Greeting | Stage::Ehlo | Stage::Auth | Stage::Mail => match class {
+        Stage::Connect | Stage::Greeting | Stage::Ehlo => match class {
+            BounceClass::InvalidRecipient
+            | BounceClass::DisabledRecipient
+            | BounceClass::MovedRecipient
+            | BounceClass::MailboxFull
+            | BounceClass::RecipientPolicy => BounceClass::BlockedIp,
+            other => other,
+        },
+        Stage::Resolve | Stage::Tls | Stage::Auth | Stage::Mail => match class {
             BounceClass::InvalidRecipient
             | BounceClass::DisabledRecipient
             | BounceClass::MovedRecipient
@@ -180,7 +188,9 @@ fn classify(stage: Stage, reply: &Reply) -> BounceClass {
             other => other,
         },
         Stage::Data | Stage::Dot => match class {
-            BounceClass::InvalidRecipient | BounceClass::DisabledRecipient | BounceClass::MovedRecipient => BounceClass::RecipientPolicy,
+            BounceClass::InvalidRecipient | BounceClass::DisabledRecipient | BounceClass::MovedRecipient => {
+                BounceClass::RecipientPolicy
+            }
             other => other,
         },
     }
@@ -192,7 +202,12 @@ fn by_status(status: &EnhancedStatus, code: u16, said: Option<BounceClass>) -> O
     Some(match (status.subject, status.detail) {
         (1, 1 | 3 | 4) => match said {
             // Some hosts say 5.1.1 and mean policy; a text about us wins over the code.
-            Some(us @ (BounceClass::BlockedIp | BounceClass::SpamContent | BounceClass::AuthFailed | BounceClass::RateLimited)) => us,
+            Some(
+                us @ (BounceClass::BlockedIp
+                | BounceClass::SpamContent
+                | BounceClass::AuthFailed
+                | BounceClass::RateLimited),
+            ) => us,
             _ => BounceClass::InvalidRecipient,
         },
         (1, 2) | (1, 10) | (4, 4) if permanent => BounceClass::BadDomain,
@@ -225,7 +240,11 @@ fn by_status(status: &EnhancedStatus, code: u16, said: Option<BounceClass>) -> O
 fn policy(said: Option<BounceClass>, permanent: bool) -> BounceClass {
     match said {
         Some(BounceClass::InvalidRecipient | BounceClass::DisabledRecipient | BounceClass::MovedRecipient) | None => {
-            if permanent { BounceClass::RecipientPolicy } else { BounceClass::Transient }
+            if permanent {
+                BounceClass::RecipientPolicy
+            } else {
+                BounceClass::Transient
+            }
         }
         Some(class) => class,
     }
@@ -239,13 +258,21 @@ const fn by_basic_code(stage: Stage, code: u16) -> BounceClass {
         552 => BounceClass::MailboxFull,
         550 | 551 | 553 => match stage {
             Stage::Rcpt => BounceClass::InvalidRecipient,
-            Stage::Resolve | Stage::Connect | Stage::Tls | Stage::Greeting | Stage::Ehlo | Stage::Auth | Stage::Mail | Stage::Data | Stage::Dot => {
-                BounceClass::Unknown
-            }
+            Stage::Resolve
+            | Stage::Connect
+            | Stage::Tls
+            | Stage::Greeting
+            | Stage::Ehlo
+            | Stage::Auth
+            | Stage::Mail
+            | Stage::Data
+            | Stage::Dot => BounceClass::Unknown,
         },
         554 => match stage {
             Stage::Connect | Stage::Greeting | Stage::Ehlo => BounceClass::BlockedIp,
-            Stage::Resolve | Stage::Tls | Stage::Auth | Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => BounceClass::Unknown,
+            Stage::Resolve | Stage::Tls | Stage::Auth | Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot => {
+                BounceClass::Unknown
+            }
         },
         500..=504 => BounceClass::Protocol,
         400..=499 => BounceClass::Transient,
@@ -272,7 +299,13 @@ mod tests {
         for (stage, line, result, class, suppress) in [
             (Stage::Rcpt, "550 5.1.1 user unknown", Rejected, C::InvalidRecipient, dead),
             (Stage::Rcpt, "550 no such user here", Rejected, C::InvalidRecipient, dead),
-            (Stage::Rcpt, "550 5.2.1 The account is disabled", Rejected, C::DisabledRecipient, Some(SuppressionReason::Disabled)),
+            (
+                Stage::Rcpt,
+                "550 5.2.1 The account is disabled",
+                Rejected,
+                C::DisabledRecipient,
+                Some(SuppressionReason::Disabled),
+            ),
             (Stage::Rcpt, "552 5.2.2 mailbox full", Rejected, C::MailboxFull, None),
             (Stage::Rcpt, "451 4.7.1 greylisted, try again later", Deferred, C::Transient, None),
             (Stage::Rcpt, "450 4.1.1 unknown for now", Deferred, C::InvalidRecipient, None),
@@ -280,7 +313,7 @@ mod tests {
             (Stage::Rcpt, "550 5.1.1 blocked using zen.spamhaus.org", Rejected, C::BlockedIp, None),
             // A text about our speed overrules the status: tried again, never suppressed.
             (Stage::Rcpt, "550 5.2.1 ReceivingRatePerm", Deferred, C::RateLimited, None),
-            (Stage::Greeting, "554 5.7.1 you are blocked", Rejected, C::AuthFailed, None),
+            (Stage::Greeting, "554 5.7.1 you are blocked", Rejected, C::BlockedIp, None),
             (Stage::Greeting, "554 go away", Rejected, C::BlockedIp, None),
             (Stage::Mail, "550 5.1.1 user unknown", Rejected, C::AuthFailed, None),
             (Stage::Dot, "550 5.1.1 user unknown", Rejected, C::RecipientPolicy, None),
@@ -296,10 +329,23 @@ mod tests {
 
     #[test]
     fn nothing_but_rcpt_ever_suppresses() {
-        for stage in [Stage::Connect, Stage::Greeting, Stage::Ehlo, Stage::Auth, Stage::Mail, Stage::Data, Stage::Dot, Stage::Tls] {
+        for stage in [
+            Stage::Connect,
+            Stage::Greeting,
+            Stage::Ehlo,
+            Stage::Auth,
+            Stage::Mail,
+            Stage::Data,
+            Stage::Dot,
+            Stage::Tls,
+        ] {
             for (words, _) in CUES {
                 for code in ["5.1.1", "5.2.1", "5.7.1", "5.1.6"] {
-                    assert_eq!(judge(stage, &reply(&format!("550 {code} {words}"))).suppress, None, "{stage:?} {code} {words}");
+                    assert_eq!(
+                        judge(stage, &reply(&format!("550 {code} {words}"))).suppress,
+                        None,
+                        "{stage:?} {code} {words}"
+                    );
                 }
             }
         }

@@ -209,7 +209,14 @@ pub struct Finding {
 impl Finding {
     /// A finding that refuses the start.
     pub fn error(code: &str, field: &str, message: impl Into<String>) -> Finding {
-        Finding { code: code.into(), severity: Severity::Error, field: field.into(), message: message.into(), line: None, column: None }
+        Finding {
+            code: code.into(),
+            severity: Severity::Error,
+            field: field.into(),
+            message: message.into(),
+            line: None,
+            column: None,
+        }
     }
 
     /// A finding that is only shown.
@@ -259,16 +266,46 @@ pub fn launch_findings(draft: &Draft, audience: &Audience, facts: &LaunchFacts) 
             found.push(Finding::error(code, field, message));
         }
     };
-    need(!facts.controller_name.trim().is_empty(), "no_controller", "workspace.controller_name", "the workspace has no controller name: set it, every marketing message must carry it (LAW-40)");
-    need(!facts.postal_address.trim().is_empty(), "no_postal_address", "workspace.postal_address", "the workspace has no postal address: set it, every marketing message must carry it (LAW-40)");
-    need(facts.public_url.starts_with("https://") || is_loopback_http(&facts.public_url), "public_url_not_https", "workspace.public_url", "the public URL must begin with https:// because one-click unsubscribe needs it (RFC 8058)");
+    need(
+        !facts.controller_name.trim().is_empty(),
+        "no_controller",
+        "workspace.controller_name",
+        "the workspace has no controller name: set it, every marketing message must carry it (LAW-40)",
+    );
+    need(
+        !facts.postal_address.trim().is_empty(),
+        "no_postal_address",
+        "workspace.postal_address",
+        "the workspace has no postal address: set it, every marketing message must carry it (LAW-40)",
+    );
+    need(
+        facts.public_url.starts_with("https://") || is_loopback_http(&facts.public_url),
+        "public_url_not_https",
+        "workspace.public_url",
+        "the public URL must begin with https:// because one-click unsubscribe needs it (RFC 8058)",
+    );
     need(!audience.include.is_empty(), "no_list", "audience.include", "choose at least one list");
-    need(facts.lists_found == facts.lists_named, "unknown_list", "audience", "a chosen list does not exist in this workspace");
-    need(facts.purpose_is_usable, "no_purpose", "audience.purpose", "choose the purpose (newsletter or other commercial) that the contacts agreed to");
+    need(
+        facts.lists_found == facts.lists_named,
+        "unknown_list",
+        "audience",
+        "a chosen list does not exist in this workspace",
+    );
+    need(
+        facts.purpose_is_usable,
+        "no_purpose",
+        "audience.purpose",
+        "choose the purpose (newsletter or other commercial) that the contacts agreed to",
+    );
     need(facts.has_route, "no_route", "route", "add a route, or choose one: without it nothing can leave");
     match postrider_mail::mailbox::Mailbox::parse(&draft.from_mailbox) {
         Err(error) => need(false, "bad_from", "from_mailbox", &format!("the From mailbox is not usable: {error}")),
-        Ok(_) => need(facts.from_domain_signs, "from_domain_not_ours", "from_mailbox", "the From domain is not a sending domain of this workspace: add it with `postrider domain add`, so that its mail is signed"),
+        Ok(_) => need(
+            facts.from_domain_signs,
+            "from_domain_not_ours",
+            "from_mailbox",
+            "the From domain is not a sending domain of this workspace: add it with `postrider domain add`, so that its mail is signed",
+        ),
     }
     if !draft.reply_to.is_empty()
         && let Err(error) = postrider_mail::mailbox::Mailbox::parse(&draft.reply_to)
@@ -277,9 +314,18 @@ pub fn launch_findings(draft: &Draft, audience: &Audience, facts: &LaunchFacts) 
     }
     need(!draft.subject.trim().is_empty(), "no_subject", "subject", "write a subject");
     need(!draft.body.trim().is_empty(), "no_body", "body", "write a body");
-    need(facts.recipients != Some(0), "no_recipients", "audience", "nobody would get this campaign: see the exclusions");
+    need(
+        facts.recipients != Some(0),
+        "no_recipients",
+        "audience",
+        "nobody would get this campaign: see the exclusions",
+    );
     if facts.privacy_url.trim().is_empty() {
-        found.push(Finding::warning("no_privacy_url", "workspace.privacy_url", "the workspace has no privacy notice link"));
+        found.push(Finding::warning(
+            "no_privacy_url",
+            "workspace.privacy_url",
+            "the workspace has no privacy notice link",
+        ));
     }
     found
 }
@@ -307,7 +353,17 @@ mod tests {
     fn an_empty_draft_is_told_everything_that_is_missing_at_once() {
         let found = launch_findings(&Draft::default(), &Audience::default(), &LaunchFacts::default());
         let codes: Vec<&str> = found.iter().map(|f| f.code.as_str()).collect();
-        for code in ["no_controller", "no_postal_address", "public_url_not_https", "no_list", "no_purpose", "no_route", "bad_from", "no_subject", "no_body"] {
+        for code in [
+            "no_controller",
+            "no_postal_address",
+            "public_url_not_https",
+            "no_list",
+            "no_purpose",
+            "no_route",
+            "bad_from",
+            "no_subject",
+            "no_body",
+        ] {
             assert!(codes.contains(&code), "{code} in {codes:?}");
         }
     }

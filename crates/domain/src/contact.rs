@@ -107,7 +107,9 @@ pub fn check_attributes(attributes: &Attributes) -> Result<(), AttributeError> {
                 }
             }
             serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-            serde_json::Value::Array(_) | serde_json::Value::Object(_) => return Err(AttributeError::Nested(name.clone())),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                return Err(AttributeError::Nested(name.clone()));
+            }
         }
     }
     Ok(())
@@ -124,7 +126,9 @@ mod tests {
 
     #[test]
     fn headings_become_names_that_templates_can_use() {
-        for (heading, name) in [("First Name", "first_name"), (" E-Mail ", "e_mail"), ("2nd", "n2nd"), ("Città", "citt"), ("__a__", "a")] {
+        for (heading, name) in
+            [("First Name", "first_name"), (" E-Mail ", "e_mail"), ("2nd", "n2nd"), ("Città", "citt"), ("__a__", "a")]
+        {
             assert_eq!(attribute_name(heading), name);
         }
     }

@@ -57,7 +57,9 @@ pub fn consequences(news: News, present: Option<ConsentState>) -> Vec<Consequenc
     match news {
         News::OptOut => match present {
             Some(ConsentState::Withdrawn) => vec![],
-            Some(ConsentState::Granted | ConsentState::Requested | ConsentState::Refused) | None => vec![Consequence::Withdraw],
+            Some(ConsentState::Granted | ConsentState::Requested | ConsentState::Refused) | None => {
+                vec![Consequence::Withdraw]
+            }
         },
         News::OptOutOfAll => vec![
             Consequence::WithdrawAll,
@@ -72,7 +74,8 @@ pub const fn already_covered(present: Option<SuppressionScope>, wanted: Suppress
     match (present, wanted) {
         (Some(SuppressionScope::All), SuppressionScope::All | SuppressionScope::Marketing) => true,
         (Some(SuppressionScope::Marketing), SuppressionScope::Marketing) => true,
-        (Some(SuppressionScope::Marketing), SuppressionScope::All) | (None, SuppressionScope::All | SuppressionScope::Marketing) => false,
+        (Some(SuppressionScope::Marketing), SuppressionScope::All)
+        | (None, SuppressionScope::All | SuppressionScope::Marketing) => false,
     }
 }
 

@@ -106,7 +106,9 @@ pub const fn report_status(kind: OutcomeKind, last: Option<AttemptResult>) -> Re
         OutcomeKind::Rejected => ReportStatus::Bounced,
         OutcomeKind::Expired => match last {
             Some(AttemptResult::Broken) => ReportStatus::Timeout,
-            Some(AttemptResult::Accepted | AttemptResult::Deferred | AttemptResult::Rejected) | None => ReportStatus::Expired,
+            Some(AttemptResult::Accepted | AttemptResult::Deferred | AttemptResult::Rejected) | None => {
+                ReportStatus::Expired
+            }
         },
         OutcomeKind::Withheld => ReportStatus::Withheld,
         OutcomeKind::Cancelled => ReportStatus::Cancelled,

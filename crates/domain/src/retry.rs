@@ -159,7 +159,11 @@ mod tests {
                     made += 1;
                 }
                 assert!(now <= hours * HOUR);
-                assert!(now > (hours - 6) * HOUR || made == p.max_attempts, "{stream}: gave up at {} h after {made}", now / HOUR);
+                assert!(
+                    now > (hours - 6) * HOUR || made == p.max_attempts,
+                    "{stream}: gave up at {} h after {made}",
+                    now / HOUR
+                );
             }
         }
     }

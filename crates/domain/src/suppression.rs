@@ -36,7 +36,9 @@ impl SuppressionReason {
     /// The scope that the reason has unless somebody chose another.
     pub const fn default_scope(self) -> SuppressionScope {
         match self {
-            SuppressionReason::NoSuchMailbox | SuppressionReason::Disabled | SuppressionReason::BadDomain => SuppressionScope::All,
+            SuppressionReason::NoSuchMailbox | SuppressionReason::Disabled | SuppressionReason::BadDomain => {
+                SuppressionScope::All
+            }
             SuppressionReason::Complaint
             | SuppressionReason::OptOut
             | SuppressionReason::Manual
