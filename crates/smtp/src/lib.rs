@@ -15,6 +15,8 @@ pub mod dial;
 pub mod dns;
 pub mod guard;
 pub mod resolve;
+pub mod server;
+pub mod testing;
 pub mod tls;
 
 mod dns_cache;

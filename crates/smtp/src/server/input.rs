@@ -1,0 +1,132 @@
+//! The stream of a session with its two buffers: lines in, replies out in batches.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use crate::dial::BoxStream;
+use postrider_mail::request::REQUEST_MAX;
+
+/// One read takes up to this much.
+const ROOM: usize = 64 * 1024;
+
+pub(super) struct Pipe {
+    stream: BoxStream,
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    output: Vec<u8>,
+    write_within: Duration,
+}
+
+/// What waiting for input came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    More,
+    Closed,
+    TimedOut,
+}
+
+/// What the buffer holds of the next command line.
+pub(super) enum Line {
+    /// A whole line with its CRLF: the range in the buffer.
+    Whole(Vec<u8>),
+    /// Not yet.
+    Part,
+    /// Longer than any command may be.
+    TooLong,
+}
+
+impl Pipe {
+    pub(super) fn new(stream: BoxStream, write_within: Duration) -> Self {
+        // The buffer grows to its full size with the first message; an idle session keeps it small.
+        Self { stream, input: vec![0; 4 * 1024], start: 0, end: 0, output: Vec::with_capacity(512), write_within }
+    }
+
+    /// Takes the stream out for a TLS handshake; nothing may be buffered then.
+    pub(super) fn into_stream(self) -> BoxStream {
+        self.stream
+    }
+
+    /// Bytes that came and were not used.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Throws away what came.
+    pub(super) fn discard(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    pub(super) fn line(&mut self) -> Line {
+        match memchr::memchr(b'\n', self.pending()) {
+            Some(at) if at < REQUEST_MAX => {
+                let line = self.pending()[..=at].to_vec();
+                self.consume(at + 1);
+                Line::Whole(line)
+            }
+            Some(_) => Line::TooLong,
+            None if self.end - self.start >= REQUEST_MAX => Line::TooLong,
+            None => Line::Part,
+        }
+    }
+
+    /// Puts bytes into the batch of replies.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Sends the batch.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let stream = &mut self.stream;
+        let output = &self.output;
+        let sent = tokio::time::timeout(self.write_within, async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        })
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        self.output.clear();
+        sent
+    }
+
+    /// Waits for more bytes, until the deadline.
+    pub(super) async fn read(&mut self, deadline: Instant) -> Read {
+        if self.start > 0 {
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.input.len() && self.input.len() < ROOM {
+            self.input.resize(ROOM, 0);
+        }
+        match tokio::time::timeout_at(deadline, self.stream.read(&mut self.input[self.end..])).await {
+            Ok(Ok(0) | Err(_)) => Read::Closed,
+            Ok(Ok(count)) => {
+                self.end += count;
+                Read::More
+            }
+            Err(_) => Read::TimedOut,
+        }
+    }
+
+    /// Ends the stream in order.
+    pub(super) async fn close(mut self) {
+        let _ = self.flush().await;
+        let _ = tokio::time::timeout(self.write_within, self.stream.shutdown()).await;
+    }
+}
