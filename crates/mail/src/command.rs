@@ -14,6 +14,7 @@ mod params;
 #[cfg(test)]
 mod tests;
 
+pub use crate::request::{Request, RequestError};
 pub use params::{BodyKind, MailParams, Notify, NotifyOn, RcptParams, Return, xtext_decode, xtext_encode};
 
 /// Longest command line with its CRLF (RFC 5321 4.5.3.1.4).

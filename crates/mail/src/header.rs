@@ -13,6 +13,8 @@ mod tests;
 
 /// Columns that a line should keep to (RFC 5322 2.1.1).
 const COLUMNS: usize = 78;
+/// The same where a line may hold encoded words (RFC 2047 section 2).
+const ENCODED_COLUMNS: usize = 76;
 /// Octets of a line that must never be passed (RFC 5322 2.1.1).
 const LINE_MAX: usize = 998;
 
@@ -113,7 +115,7 @@ pub fn raw(name: &str, value: &str, out: &mut Vec<u8>) -> Result<(), HeaderError
         return Err(HeaderError::NotAscii(name.to_owned()));
     }
     let value = value.trim_matches(' ');
-    if Chunks::at_blanks_and_commas(value).any(|chunk| chunk.len() >= LINE_MAX) {
+    if Chunks::at_blanks_and_commas(value).any(|chunk| chunk.len() > LINE_MAX) {
         return Err(HeaderError::TooLong(name.to_owned()));
     }
     let mut column = start(name, out);
@@ -203,7 +205,7 @@ fn phrase(display: &str, column: usize, out: &mut Vec<u8>) -> usize {
 
 /// Writes a blank, or a fold, and the token.
 fn push_token(token: &[u8], column: usize, out: &mut Vec<u8>) -> usize {
-    let column = if column + 1 + token.len() > COLUMNS {
+    let column = if column + 1 + token.len() > ENCODED_COLUMNS {
         out.extend_from_slice(b"\r\n ");
         1
     } else {

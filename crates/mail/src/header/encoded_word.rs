@@ -3,11 +3,10 @@
 //! Must not know fields. The Q form uses only what is safe in a phrase (RFC 2047 5 (3)), so that one
 //! encoder serves Subject and display names.
 
+use super::ENCODED_COLUMNS;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Longest line that holds an encoded word (RFC 2047 section 2).
-const COLUMNS: usize = 76;
 const Q_START: &[u8] = b"=?utf-8?Q?";
 const B_START: &[u8] = b"=?utf-8?B?";
 const END: &[u8] = b"?=";
@@ -17,16 +16,17 @@ const FRAME: usize = Q_START.len() + END.len();
 /// Appends ` =?utf-8?..?=` words, folded between them, and returns the column after the last.
 pub(super) fn encode(value: &str, mut column: usize, out: &mut Vec<u8>) -> usize {
     let q_length: usize = value.chars().map(q_cost).sum();
-    let uses_q = q_length <= value.len().div_ceil(3) * 4;
+    // Filters dislike base64 around text that is mostly ASCII, so it must be clearly shorter.
+    let uses_q = q_length <= value.len().div_ceil(3) * 6;
     // The cheapest payload that any single character needs.
     let least = if uses_q { 12 } else { 8 };
     let mut rest = value;
     while !rest.is_empty() {
-        if column + 1 + FRAME + least > COLUMNS {
+        if column + 1 + FRAME + least > ENCODED_COLUMNS {
             out.extend_from_slice(b"\r\n");
             column = 0;
         }
-        let room = COLUMNS - column - 1 - FRAME;
+        let room = ENCODED_COLUMNS - column - 1 - FRAME;
         let end = if uses_q { fit_q(rest, room) } else { fit_b(rest, room) };
         let (piece, after) = rest.split_at(end);
         out.push(b' ');
