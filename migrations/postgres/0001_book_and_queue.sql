@@ -88,11 +88,12 @@ CREATE TABLE setup (
   done_at BIGINT
 );
 
+-- Mailboxes are compared and sorted byte by byte, as SQLite does, so that prefixes use the key's index.
 CREATE TABLE contact (
   id BIGINT NOT NULL PRIMARY KEY,
   workspace_id BIGINT NOT NULL REFERENCES workspace(id),
   mailbox TEXT NOT NULL,
-  mailbox_norm TEXT NOT NULL,
+  mailbox_norm TEXT COLLATE "C" NOT NULL,
   domain TEXT NOT NULL,
   attributes JSONB NOT NULL,
   zone TEXT,
@@ -164,7 +165,7 @@ CREATE TABLE ledger (
   commitment BYTEA NOT NULL,
   mac BYTEA NOT NULL,
   salt BYTEA,
-  payload BYTEA,
+  payload TEXT,
   kind TEXT NOT NULL,
   contact_id BIGINT,
   purpose_id BIGINT,
@@ -315,6 +316,8 @@ CREATE UNIQUE INDEX delivery_once_per_mailbox ON delivery (campaign_id, mailbox_
 CREATE INDEX delivery_report ON delivery (workspace_id, campaign_id, outcome, id);
 CREATE INDEX delivery_contact ON delivery (contact_id);
 CREATE INDEX delivery_message ON delivery (message_id) WHERE message_id IS NOT NULL;
+-- Erasure finds single messages to a mailbox; campaign deliveries are found by contact.
+CREATE INDEX delivery_message_mailbox ON delivery (workspace_id, mailbox_norm) WHERE campaign_id IS NULL;
 
 CREATE TABLE lane (
   id BIGINT NOT NULL PRIMARY KEY,

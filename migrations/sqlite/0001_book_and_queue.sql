@@ -164,7 +164,7 @@ CREATE TABLE ledger (
   commitment BLOB NOT NULL,
   mac BLOB NOT NULL,
   salt BLOB,
-  payload BLOB,
+  payload TEXT,
   kind TEXT NOT NULL,
   contact_id INTEGER,
   purpose_id INTEGER,
@@ -315,6 +315,8 @@ CREATE UNIQUE INDEX delivery_once_per_mailbox ON delivery (campaign_id, mailbox_
 CREATE INDEX delivery_report ON delivery (workspace_id, campaign_id, outcome, id);
 CREATE INDEX delivery_contact ON delivery (contact_id);
 CREATE INDEX delivery_message ON delivery (message_id) WHERE message_id IS NOT NULL;
+-- Erasure finds single messages to a mailbox; campaign deliveries are found by contact.
+CREATE INDEX delivery_message_mailbox ON delivery (workspace_id, mailbox_norm) WHERE campaign_id IS NULL;
 
 CREATE TABLE lane (
   id INTEGER NOT NULL PRIMARY KEY,

@@ -2,18 +2,38 @@
 //!
 //! Public functions are transactions named by verbs of the field. Must not know HTTP, SMTP or how a message is rendered.
 
+pub mod access;
+pub mod account;
+pub mod actor;
+pub mod api_key;
+pub mod audit;
 pub mod bell;
 pub mod clock;
+pub mod consent;
+pub mod contact;
 pub mod error;
+pub mod ledger;
+pub mod list;
+pub mod page;
+pub mod purpose;
+pub mod secret;
+pub mod session;
+pub mod setup;
+pub mod suppression;
+pub mod workspace;
 
 mod db;
 mod dialect;
 mod folder;
 mod gate;
 mod id_maker;
+mod keyring;
+mod password;
+mod read;
 mod seal;
 mod sql;
 mod store;
+mod tally;
 
 pub use bell::{Bell, Topic};
 pub use clock::{Clock, HandClock, SystemClock};
