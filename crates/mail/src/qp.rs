@@ -27,7 +27,7 @@ pub fn encode_segment(text: &[u8], start_column: usize, out: &mut Vec<u8>) -> us
     let mut column = start_column.min(COLUMNS);
     let mut rest = text;
     while let Some(&byte) = rest.first() {
-        let run = rest.iter().position(|byte| !LITERAL[usize::from(*byte)]).unwrap_or(rest.len());
+        let run = literal_run(rest);
         if run > 0 {
             column = push_run(&rest[..run], column, out);
             rest = &rest[run..];
@@ -57,6 +57,21 @@ pub fn encode_segment(text: &[u8], start_column: usize, out: &mut Vec<u8>) -> us
         }
     }
     column
+}
+
+/// How many bytes at the front need no encoding: visible ones, and single blanks between those.
+fn literal_run(text: &[u8]) -> usize {
+    let mut at = 0;
+    while at < text.len() {
+        if LITERAL[usize::from(text[at])] {
+            at += 1;
+        } else if text[at] == b' ' && text.get(at + 1).is_some_and(|next| LITERAL[usize::from(*next)]) {
+            at += 2;
+        } else {
+            break;
+        }
+    }
+    at
 }
 
 /// Copies bytes that need no encoding, with soft breaks where the line is full.
