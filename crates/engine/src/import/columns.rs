@@ -1,0 +1,338 @@
+//! What the columns of a file mean, and the contact that one row makes, or why it makes none.
+//!
+//! Knows the rules of contacts and mailboxes. Knows no DNS and no database.
+
+use super::rows::{CELL_CAP, COLUMN_CAP, Row, RowFault};
+use postrider_domain::contact::{AddressMark, Attributes, attribute_name, check_attributes, has_control};
+use postrider_domain::import::{Mapping, RefusedReason};
+use postrider_mail::mailbox::{Mailbox, is_disposable, is_role_account, typo_hint};
+
+/// Headings under which people keep mailboxes, as attribute names.
+const MAILBOX_HEADINGS: &[&str] = &[
+    "email", "e_mail", "mail", "mailbox", "email_address", "e_mail_address", "mail_address", "emailaddress", "address",
+    "indirizzo_email", "indirizzo_e_mail", "posta_elettronica", "correo", "correo_electronico", "courriel",
+    "adresse_email", "adresse_e_mail", "e_mail_adresse", "email_adresse", "adres_email", "adres_e_mail", "recipient",
+];
+
+/// What one column is used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Use {
+    Mailbox,
+    Zone,
+    Language,
+    Attribute(String),
+    Nothing,
+}
+
+/// The columns of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    uses: Vec<Use>,
+    mailbox: usize,
+    /// The first row holds headings, not a contact.
+    pub has_heading: bool,
+}
+
+/// A row that may become a contact once its domain was looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The mailbox.
+    pub mailbox: Mailbox,
+    /// Attributes, by name.
+    pub attributes: Attributes,
+    /// IANA zone.
+    pub zone: Option<String>,
+    /// Language tag.
+    pub language: Option<String>,
+    /// Marks that inform.
+    pub marks: Vec<AddressMark>,
+    /// The provider that was probably meant.
+    pub hint: Option<String>,
+}
+
+/// A row that makes no contact: the reason, and the detail that helps to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The closed reason.
+    pub reason: RefusedReason,
+    /// What exactly.
+    pub detail: String,
+}
+
+fn refuse(reason: RefusedReason, detail: impl Into<String>) -> Refusal {
+    Refusal { reason, detail: detail.into() }
+}
+
+impl Columns {
+    /// Reads the first row as headings (or sees that it has none) and applies the mapping; `second` helps to guess.
+    ///
+    /// # Errors
+    /// What the person should change, in words.
+    pub fn read(first: &[String], second: &[String], mapping: &Mapping) -> Result<Columns, String> {
+        if first.is_empty() {
+            return Err("the file is empty".to_owned());
+        }
+        let has_heading = !first.iter().any(|cell| Mailbox::parse(cell.trim()).is_ok());
+        let names: Vec<String> = first
+            .iter()
+            .enumerate()
+            .map(|(i, cell)| if has_heading { cell.trim().to_owned() } else { format!("column_{}", i + 1) })
+            .collect();
+        let find = |wanted: &str| position(&names, wanted);
+        let mailbox = if mapping.mailbox.trim().is_empty() {
+            guess_mailbox(&names, first, second, has_heading)
+                .ok_or("no column with mailboxes was found: name it in the mapping, by its heading or its number")?
+        } else {
+            find(&mapping.mailbox).ok_or_else(|| no_column("mailbox", &mapping.mailbox))?
+        };
+        let optional = |what: &str, wanted: &str| match wanted.trim() {
+            "" => Ok(None),
+            wanted => find(wanted).map(Some).ok_or_else(|| no_column(what, wanted)),
+        };
+        let zone = optional("zone", &mapping.zone)?;
+        let language = optional("language", &mapping.language)?;
+        let mut uses = Vec::with_capacity(names.len());
+        let mut taken = std::collections::BTreeSet::new();
+        for (i, name) in names.iter().enumerate() {
+            let named = mapping.attributes.iter().find(|(heading, _)| position(&names, heading) == Some(i));
+            uses.push(if i == mailbox {
+                Use::Mailbox
+            } else if Some(i) == zone {
+                Use::Zone
+            } else if Some(i) == language {
+                Use::Language
+            } else if mapping.ignore.iter().any(|heading| position(&names, heading) == Some(i)) {
+                Use::Nothing
+            } else {
+                let wanted = named.map_or_else(|| attribute_name(name), |(_, attribute)| attribute_name(attribute));
+                Use::Attribute(free_name(wanted, i, &mut taken))
+            });
+        }
+        for heading in mapping.attributes.keys().chain(&mapping.ignore) {
+            find(heading).ok_or_else(|| no_column("named", heading))?;
+        }
+        Ok(Columns { uses, mailbox, has_heading })
+    }
+
+    /// The use of each column, for the record of the import.
+    pub fn describe(&self) -> Vec<String> {
+        self.uses
+            .iter()
+            .map(|u| match u {
+                Use::Mailbox => "mailbox".to_owned(),
+                Use::Zone => "zone".to_owned(),
+                Use::Language => "language".to_owned(),
+                Use::Attribute(name) => format!("attribute {name}"),
+                Use::Nothing => "ignored".to_owned(),
+            })
+            .collect()
+    }
+
+    /// The contact that a row makes.
+    ///
+    /// # Errors
+    /// Why it makes none.
+    pub fn candidate(&self, row: &Row) -> Result<Candidate, Refusal> {
+        match row.fault {
+            None => {}
+            Some(RowFault::TooLarge) => return Err(refuse(RefusedReason::RowTooLarge, "")),
+            Some(RowFault::Quote) => {
+                return Err(refuse(RefusedReason::BadCell, "a quotation mark is opened and not closed in this row"));
+            }
+            Some(RowFault::TooManyCells) => {
+                return Err(refuse(RefusedReason::CellCount, format!("more than {COLUMN_CAP} cells")));
+            }
+            Some(RowFault::CellTooLong) => {
+                return Err(refuse(RefusedReason::BadCell, format!("a cell is longer than {CELL_CAP} bytes")));
+            }
+        }
+        // Spreadsheets add empty cells at the end of a row; they mean nothing. Missing ones may be a broken row.
+        let filled = (0..row.len()).rev().find(|i| !row.cell(*i).is_empty()).map_or(0, |i| i + 1);
+        if filled > self.uses.len() || row.len() < self.uses.len() {
+            let detail = format!("{} cells, the heading has {}", row.len(), self.uses.len());
+            return Err(refuse(RefusedReason::CellCount, detail));
+        }
+        let cell = |i: usize| {
+            std::str::from_utf8(row.cell(i))
+                .ok()
+                .filter(|text| !text.contains('\u{FFFD}'))
+                .map(str::trim)
+                .ok_or_else(|| refuse(RefusedReason::BadEncoding, format!("column {}", i + 1)))
+        };
+        let text = cell(self.mailbox)?;
+        if text.is_empty() {
+            return Err(refuse(RefusedReason::NoMailbox, ""));
+        }
+        let mailbox = Mailbox::parse(text).map_err(|error| refuse(RefusedReason::BadMailbox, error.to_string()))?;
+        let mut made = Candidate {
+            marks: marks(&mailbox),
+            hint: typo_hint(mailbox.domain()).map(str::to_owned),
+            mailbox,
+            attributes: Attributes::new(),
+            zone: None,
+            language: None,
+        };
+        for (i, used) in self.uses.iter().enumerate() {
+            let text = match used {
+                Use::Mailbox | Use::Nothing => continue,
+                Use::Zone | Use::Language | Use::Attribute(_) => cell(i)?,
+            };
+            if text.is_empty() {
+                continue;
+            }
+            match used {
+                Use::Mailbox | Use::Nothing => {}
+                Use::Zone => {
+                    postrider_domain::schedule::zone(text).map_err(|e| refuse(RefusedReason::BadCell, e.to_string()))?;
+                    made.zone = Some(text.to_owned());
+                }
+                Use::Language => made.language = Some(language(text)?),
+                Use::Attribute(name) => {
+                    made.attributes.insert(name.clone(), one_line(text).into());
+                }
+            }
+        }
+        check_attributes(&made.attributes).map_err(|e| refuse(RefusedReason::BadCell, e.to_string()))?;
+        Ok(made)
+    }
+}
+
+fn no_column(what: &str, wanted: &str) -> String {
+    let wanted: String = wanted.chars().take(64).collect();
+    format!("the {what} column `{wanted}` is not in the file: name a heading of the first row or a number from 1")
+}
+
+/// A column by its heading, without regard to case, or by its number from 1.
+fn position(names: &[String], wanted: &str) -> Option<usize> {
+    let wanted = wanted.trim();
+    names
+        .iter()
+        .position(|n| n == wanted)
+        .or_else(|| names.iter().position(|n| n.to_lowercase() == wanted.to_lowercase()))
+        .or_else(|| wanted.parse::<usize>().ok().filter(|n| (1..=names.len()).contains(n)).map(|n| n - 1))
+}
+
+fn guess_mailbox(names: &[String], first: &[String], second: &[String], has_heading: bool) -> Option<usize> {
+    let sample = if has_heading { second } else { first };
+    let named = || MAILBOX_HEADINGS.iter().find_map(|h| names.iter().position(|n| attribute_name(n) == *h));
+    let by_content = || sample.iter().position(|cell| Mailbox::parse(cell.trim()).is_ok());
+    named().or_else(by_content)
+}
+
+/// An attribute name that no other column has.
+fn free_name(wanted: String, column: usize, taken: &mut std::collections::BTreeSet<String>) -> String {
+    let base = if wanted.is_empty() { format!("column_{}", column + 1) } else { wanted };
+    let mut name = base.clone();
+    let mut n = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{}_{n}", base.chars().take(58).collect::<String>());
+        n += 1;
+    }
+    name
+}
+
+/// Line breaks and tabs within a cell become one space: an attribute is one line of text (SEC-20).
+fn one_line(text: &str) -> String {
+    if !text.contains(['\r', '\n', '\t']) {
+        return text.to_owned();
+    }
+    text.split(['\r', '\n', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// RFC 5646 in its outer form.
+fn language(text: &str) -> Result<String, Refusal> {
+    let good = text.len() <= 35
+        && !has_control(text)
+        && text.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if good {
+        Ok(text.to_owned())
+    } else {
+        let text: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
+        Err(refuse(RefusedReason::BadCell, format!("`{text}` is no language: write it like it or pt-BR")))
+    }
+}
+
+fn marks(mailbox: &Mailbox) -> Vec<AddressMark> {
+    let mut marks = Vec::new();
+    if is_role_account(mailbox.local()) {
+        marks.push(AddressMark::Role);
+    }
+    if is_disposable(mailbox.domain()) {
+        marks.push(AddressMark::Disposable);
+    }
+    if typo_hint(mailbox.domain()).is_some() {
+        marks.push(AddressMark::Typo);
+    }
+    marks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::Rows;
+    use super::*;
+
+    fn texts(cells: &[&str]) -> Vec<String> {
+        cells.iter().map(|c| (*c).to_owned()).collect()
+    }
+
+    fn row(text: &[u8]) -> Row {
+        let mut row = Row::default();
+        assert!(Rows::new(text, b',', 0).read(&mut row).unwrap());
+        row
+    }
+
+    fn columns(heading: &[&str], mapping: &Mapping) -> Columns {
+        Columns::read(&texts(heading), &[], mapping).unwrap()
+    }
+
+    #[test]
+    fn the_mailbox_column_is_guessed_by_heading_then_by_content() {
+        let read = |first: &[&str], second: &[&str]| Columns::read(&texts(first), &texts(second), &Mapping::default());
+        assert_eq!(read(&["Name", "E-Mail"], &[]).unwrap().mailbox, 1);
+        assert_eq!(read(&["Nome", "Contatto"], &["Anna", "anna@example.org"]).unwrap().mailbox, 1);
+        let bare = read(&["anna@example.org", "Anna"], &[]).unwrap();
+        assert!(!bare.has_heading);
+        assert_eq!(bare.describe(), ["mailbox", "attribute column_2"]);
+        assert!(read(&["a", "b"], &["1", "2"]).unwrap_err().contains("mapping"));
+    }
+
+    #[test]
+    fn a_mapping_names_columns_by_heading_or_number() {
+        let mapping = Mapping {
+            mailbox: "2".into(),
+            zone: "TZ".into(),
+            attributes: [("Vorname".to_owned(), "first_name".to_owned())].into(),
+            ignore: vec!["secret".into()],
+            ..Mapping::default()
+        };
+        let columns = columns(&["vorname", "post", "tz", "Secret", "Note", "note"], &mapping);
+        assert_eq!(
+            columns.describe(),
+            ["attribute first_name", "mailbox", "zone", "ignored", "attribute note", "attribute note_2"]
+        );
+        let wrong = Mapping { ignore: vec!["nothing".into()], ..mapping };
+        assert!(Columns::read(&texts(&["post", "x", "tz"]), &[], &wrong).is_err());
+    }
+
+    #[test]
+    fn rows_become_contacts_or_reasons() {
+        let columns = columns(&["email", "name", "note"], &Mapping::default());
+        let good = columns.candidate(&row(b" Info@Example.org ,Anna,\"two\nlines\"\n")).unwrap();
+        assert_eq!(good.mailbox.wire(), "Info@example.org");
+        assert_eq!(good.marks, [AddressMark::Role]);
+        assert_eq!(good.attributes["note"], serde_json::json!("two lines"));
+        for (text, reason) in [
+            (&b",Anna,x\n"[..], RefusedReason::NoMailbox),
+            (b"not a mailbox,Anna,x\n", RefusedReason::BadMailbox),
+            (b"a@example.org,Anna,x,y\n", RefusedReason::CellCount),
+            (b"a@example.org,An\x00na,x\n", RefusedReason::BadCell),
+            (b"a@example.org,An\xFFna,x\n", RefusedReason::BadEncoding),
+            (b"\"a@example.org\r\nBcc: x\",Anna,x\n", RefusedReason::BadMailbox),
+            (b"a@example.org\n", RefusedReason::CellCount),
+        ] {
+            let got = columns.candidate(&row(text)).map(|c| c.mailbox.wire());
+            assert_eq!(got.map_err(|r| r.reason), Err(reason), "{:?}", String::from_utf8_lossy(text));
+        }
+        assert!(columns.candidate(&row(b"a@example.org,,,,\n")).is_ok(), "empty cells at the end mean nothing");
+    }
+}
