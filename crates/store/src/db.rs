@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::bell::{Bell, CHANNEL, Note, Topic};
@@ -82,7 +84,9 @@ impl Db {
     /// Connects to PostgreSQL and looks at its version and durability.
     pub(crate) async fn open_postgres(url: &str, durability: Durability) -> Result<Db> {
         let options = PgConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Config("the database address is not like postgres://user:password@host/name".into()))?
+            .map_err(|_| {
+                StoreError::Config("the database address is not like postgres://user:password@host/name".into())
+            })?
             .application_name("postrider")
             .statement_cache_capacity(512)
             // A node that stops in the middle of a transaction must not hold its locks for ever.
@@ -97,7 +101,8 @@ impl Db {
                 .idle_timeout(Duration::from_secs(60))
         };
         let queue = pool(4).connect_with(options.clone()).await?;
-        let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int").fetch_one(&queue).await?;
+        let version: i32 =
+            sqlx::query_scalar("SELECT current_setting('server_version_num')::int").fetch_one(&queue).await?;
         if version < 150_000 {
             return Err(StoreError::BadVersion {
                 product: "PostgreSQL",
@@ -109,7 +114,8 @@ impl Db {
             for (name, good) in [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")] {
                 let value: String =
                     sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(&queue).await?;
-                let strong = value == good || (name == "synchronous_commit" && matches!(value.as_str(), "remote_write" | "remote_apply"));
+                let strong = value == good
+                    || (name == "synchronous_commit" && matches!(value.as_str(), "remote_write" | "remote_apply"));
                 if !strong {
                     return Err(StoreError::Config(format!(
                         "PostgreSQL runs with {name} = {value} and may lose accepted mail: set {name} = {good}"
@@ -167,9 +173,9 @@ impl Db {
     pub(crate) async fn snapshot(&self) -> Result<Reader> {
         Ok(Reader(match self {
             Db::Sqlite { readers, .. } => ReaderInner::SqliteSnapshot(readers.begin_with("BEGIN").await?),
-            Db::Postgres { web, .. } => ReaderInner::PostgresSnapshot(
-                web.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
-            ),
+            Db::Postgres { web, .. } => {
+                ReaderInner::PostgresSnapshot(web.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
         }))
     }
 
@@ -249,6 +255,11 @@ impl Tx {
     /// The row that must be there.
     pub(crate) async fn one(&mut self, sql: Sql, args: Vec<Value>) -> Result<Row> {
         self.opt(sql, args).await?.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+
+    /// Whether no other transaction can write at the same time.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.inner, TxInner::Sqlite(_))
     }
 
     /// Rings after the commit, on every node.

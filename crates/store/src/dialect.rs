@@ -91,10 +91,9 @@ impl Dialect {
             (Dialect::Sqlite, "greatest") => format!("max({rest})"),
             (Dialect::Sqlite, "least") => format!("min({rest})"),
             (Dialect::Postgres, "greatest" | "least") => format!("{word}({rest})"),
-            (
-                Dialect::Sqlite,
-                "for_update" | "for_share" | "skip_locked" | "for_update_of" | "for_share_of",
-            ) => String::new(),
+            (Dialect::Sqlite, "for_update" | "for_share" | "skip_locked" | "for_update_of" | "for_share_of") => {
+                String::new()
+            }
             (Dialect::Postgres, "for_update") => "FOR UPDATE".into(),
             (Dialect::Postgres, "for_share") => "FOR SHARE".into(),
             (Dialect::Postgres, "skip_locked") => "SKIP LOCKED".into(),
@@ -122,10 +121,16 @@ impl Dialect {
             Dialect::Postgres => {
                 let list: Vec<String> = columns
                     .iter()
-                    .map(|(name, kind)| format!("{name} {}", if kind.trim() == "real" { "double precision" } else { kind }))
+                    .map(|(name, kind)| {
+                        format!("{name} {}", if kind.trim() == "real" { "double precision" } else { kind })
+                    })
                     .collect();
                 // A subselect, so that the alias stands in the same place on both.
-                format!("(SELECT * FROM jsonb_to_recordset(CAST({} AS JSONB)) AS t({}))", parameter.trim(), list.join(", "))
+                format!(
+                    "(SELECT * FROM jsonb_to_recordset(CAST({} AS JSONB)) AS t({}))",
+                    parameter.trim(),
+                    list.join(", ")
+                )
             }
         }
     }

@@ -124,7 +124,10 @@ impl StoreError {
             StoreError::Database(sqlx::Error::Database(e)) => e.code().is_some_and(|c| {
                 c.parse::<i32>().map_or_else(
                     |_| c.starts_with("58") || c.starts_with("XX"),
-                    |n| e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() && matches!(n & 0xff, 10 | 11 | 13 | 26),
+                    |n| {
+                        e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
+                            && matches!(n & 0xff, 10 | 11 | 13 | 26)
+                    },
                 )
             }),
             StoreError::Fatal(_) => true,

@@ -89,7 +89,8 @@ fn unescape(text: &str) -> String {
 
 fn is_network(kind: &str) -> bool {
     let plain = ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs", "coda"];
-    let fuse = ["fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.ceph", "fuse.davfs", "fuse.curlftpfs"];
+    let fuse =
+        ["fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.ceph", "fuse.davfs", "fuse.curlftpfs"];
     plain.contains(&kind) || fuse.contains(&kind)
 }
 

@@ -44,11 +44,6 @@ impl IdMaker {
         let node = self.node;
         (0..n as usize).map(move |i| ((first + i as i64) << NODE_BITS) | node)
     }
-
-    /// The lowest id that could be made at this time; what was made before lies below it.
-    pub(crate) fn floor(now_ms: i64) -> i64 {
-        ((now_ms - EPOCH_MS).max(0) << RUNNING_BITS) << NODE_BITS
-    }
 }
 
 #[cfg(test)]
@@ -82,6 +77,5 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), 100_000);
         assert!(a.next(EPOCH_MS + 40 * 366 * 86_400_000) > 0);
-        assert!(IdMaker::floor(now) <= all[0]);
     }
 }

@@ -87,11 +87,8 @@ impl Sealer {
         }
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
         let mut buffer = Zeroizing::new(body.to_vec());
-        let length = self
-            .key
-            .open_in_place(nonce, Aad::from(place.as_bytes()), &mut buffer)
-            .map_err(|_| wrong())?
-            .len();
+        let length =
+            self.key.open_in_place(nonce, Aad::from(place.as_bytes()), &mut buffer).map_err(|_| wrong())?.len();
         buffer.truncate(length);
         Ok(buffer)
     }

@@ -2,7 +2,7 @@
 //!
 //! Must not know any table.
 
-use sqlx::{Column, Row as _, TypeInfo, ValueRef};
+use sqlx::{Row as _, TypeInfo, ValueRef};
 
 use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
@@ -78,8 +78,27 @@ macro_rules! from_ids {
 }
 
 from_ids!(
-    WorkspaceId, ContactId, ListId, PurposeId, WordingId, CampaignId, VariantId, VersionId, DeliveryId, AttemptId,
-    MessageId, SuppressionId, DomainId, DkimKeyId, RouteId, AccountId, ApiKeyId, ImportId, AuditId, InquiryId, NodeId,
+    WorkspaceId,
+    ContactId,
+    ListId,
+    PurposeId,
+    WordingId,
+    CampaignId,
+    VariantId,
+    VersionId,
+    DeliveryId,
+    AttemptId,
+    MessageId,
+    SuppressionId,
+    DomainId,
+    DkimKeyId,
+    RouteId,
+    AccountId,
+    ApiKeyId,
+    ImportId,
+    AuditId,
+    InquiryId,
+    NodeId,
     LaneId,
 );
 
@@ -216,38 +235,5 @@ impl Row {
     /// True or false.
     pub(crate) fn bool(&self, name: &str) -> Result<bool> {
         self.bool_opt(name)?.ok_or_else(|| missing(name))
-    }
-
-    /// A JSON text (from `{json column}`), read as `T`.
-    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
-        serde_json::from_str(&self.text(name)?).map_err(|error| damaged(name, &error))
-    }
-
-    /// A JSON text, or NULL.
-    pub(crate) fn json_opt<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        self.text_opt(name)?.map(|text| serde_json::from_str(&text).map_err(|error| damaged(name, &error))).transpose()
-    }
-
-    /// A word of a closed enum, read with its `parse`.
-    pub(crate) fn word<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
-        let text = self.text(name)?;
-        parse(&text).ok_or_else(|| StoreError::Corrupt(format!("column {name}: the word `{text}` is unknown")))
-    }
-
-    /// A word of a closed enum, or NULL.
-    pub(crate) fn word_opt<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
-        self.text_opt(name)?
-            .map(|text| {
-                parse(&text).ok_or_else(|| StoreError::Corrupt(format!("column {name}: the word `{text}` is unknown")))
-            })
-            .transpose()
-    }
-
-    /// Every column as text, for tests and `doctor` that compare whole rows.
-    pub(crate) fn names(&self) -> Vec<String> {
-        match self {
-            Row::Sqlite(row) => row.columns().iter().map(|c| c.name().to_owned()).collect(),
-            Row::Postgres(row) => row.columns().iter().map(|c| c.name().to_owned()).collect(),
-        }
     }
 }

@@ -256,7 +256,9 @@ async fn introduce(tx: &mut Tx, name: &str, now: i64) -> Result<(NodeId, i64)> {
         None => {
             let id = tx.one(sql!("SELECT coalesce(max(id), 0) + 1 AS id FROM node"), args![]).await?.int("id")?;
             if id > MAX_NODES {
-                return Err(StoreError::refused(format!("there are {MAX_NODES} nodes already: reuse the name of a dead one")));
+                return Err(StoreError::refused(format!(
+                    "there are {MAX_NODES} nodes already: reuse the name of a dead one"
+                )));
             }
             tx.execute(
                 sql!("INSERT INTO node (id, name, epoch, beat, started_at, stopped_at) VALUES ($1, $2, 0, 0, $3, $3)"),

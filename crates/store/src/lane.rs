@@ -1,0 +1,347 @@
+//! Lanes: the unit of the queue that a node leases. Rows are never leased.
+//!
+//! Must not know limits or fairness between campaigns: the scheduler decides what it does with its lanes.
+
+use postrider_domain::id::{CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId, MessageId, VersionId, WorkspaceId};
+use postrider_domain::stream::{Stream, TrackingMode};
+
+use crate::db::{Lane, Tx};
+use crate::error::Result;
+use crate::node::{Node, hold_epoch};
+use crate::read::{json_opt, word};
+use crate::sql::{Row, args, sql};
+use crate::store::Store;
+
+/// The site of rows whose domain has not been looked up yet.
+pub const UNRESOLVED: &str = "unresolved";
+
+/// A lane that this node owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneLease {
+    /// Which.
+    pub lane: LaneId,
+    /// Fences every mark and settle; changes with the owner.
+    pub epoch: i64,
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// The campaign, or none for single messages.
+    pub campaign: Option<CampaignId>,
+    /// The stream.
+    pub stream: Stream,
+    /// The set of MX hosts, `route:<id>` for a smarthost, or [`UNRESOLVED`].
+    pub site: String,
+    /// Part of a large site.
+    pub part: i64,
+    /// When its first row is ready, milliseconds UTC; `None` when it has no row.
+    pub next_at: Option<i64>,
+}
+
+/// What [`Store::lease_lanes`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// Lanes that are ours now and were not before.
+    pub new: Vec<LaneLease>,
+    /// How many lanes more than our share we own: drain some and [`Store::release_lanes`] them.
+    pub surplus: i64,
+}
+
+/// A row that may be handed out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueRow {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// Since when it may go, milliseconds UTC.
+    pub ready_at: i64,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Most attempts, the `m` of "n of m".
+    pub max_attempts: u32,
+    /// Time of the first try; Date and DKIM `t=` of every try.
+    pub first_try_at: Option<i64>,
+    /// The DKIM key of the first try.
+    pub dkim_key: Option<DkimKeyId>,
+    /// The link key of the first try.
+    pub link_key: Option<u8>,
+    /// No try after this time, when set.
+    pub expires_at: Option<i64>,
+    /// The mailbox as spelt.
+    pub mailbox: String,
+    /// The mailbox in the form in which it is compared.
+    pub mailbox_norm: String,
+    /// Its domain.
+    pub domain: String,
+    /// The contact, when it is one.
+    pub contact: Option<ContactId>,
+    /// The campaign, or none.
+    pub campaign: Option<CampaignId>,
+    /// The single message, or none.
+    pub message: Option<MessageId>,
+    /// The content of a campaign.
+    pub version: Option<VersionId>,
+    /// The variables that the version uses.
+    pub vars: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The stream.
+    pub stream: Stream,
+    /// How opens and clicks are counted.
+    pub tracking: TrackingMode,
+}
+
+/// Where a reader of a lane stands: the last row that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaneCursor {
+    /// `ready_at` of that row.
+    pub ready_at: i64,
+    /// That row.
+    pub delivery: DeliveryId,
+}
+
+impl QueueRow {
+    /// The cursor behind this row.
+    pub const fn cursor(&self) -> LaneCursor {
+        LaneCursor { ready_at: self.ready_at, delivery: self.delivery }
+    }
+}
+
+fn lease(row: &Row) -> Result<LaneLease> {
+    Ok(LaneLease {
+        lane: LaneId(row.int("id")?),
+        epoch: row.int("epoch")?,
+        workspace: WorkspaceId(row.int("workspace_id")?),
+        campaign: row.int_opt("campaign_id")?.map(CampaignId),
+        stream: word(row, "stream", Stream::parse)?,
+        site: row.text("site")?,
+        part: row.int("part")?,
+        next_at: row.int_opt("first_at")?,
+    })
+}
+
+impl Store {
+    /// Claims lanes that nobody owns, up to our fair share of all lanes that have rows and may send.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Fatal`] when another process runs as this node.
+    pub async fn lease_lanes(&self, node: Node) -> Result<Leased> {
+        let mut tx = self.begin(Lane::Queue).await?;
+        hold_epoch(&mut tx, node).await?;
+        let row = tx
+            .one(
+                sql!(
+                    "SELECT (SELECT count(*) FROM node WHERE stopped_at IS NULL) AS nodes, \
+                            (SELECT count(*) FROM lane WHERE NOT closed AND owner = $1) AS mine, \
+                            (SELECT count(*) FROM lane l WHERE NOT closed AND (owner IS NOT NULL \
+                               OR EXISTS (SELECT 1 FROM queue q WHERE q.lane_id = l.id))) AS lanes"
+                ),
+                args![node.id],
+            )
+            .await?;
+        let (nodes, mine, lanes) = (row.int("nodes")?.max(1), row.int("mine")?, row.int("lanes")?);
+        let share = (lanes + nodes - 1) / nodes;
+        let mut new = Vec::new();
+        if mine < share {
+            let rows = tx
+                .all(
+                    sql!(
+                        "UPDATE lane SET owner = $1, epoch = epoch + 1 WHERE owner IS NULL AND id IN ( \
+                           SELECT l.id FROM lane l LEFT JOIN campaign c ON c.id = l.campaign_id \
+                           WHERE l.owner IS NULL AND NOT l.closed \
+                             AND (c.id IS NULL OR c.state IN ('sending', 'paused')) \
+                             AND EXISTS (SELECT 1 FROM queue q WHERE q.lane_id = l.id) \
+                           ORDER BY l.id LIMIT $2 {for_update_of l} {skip_locked}) \
+                         RETURNING id, epoch, workspace_id, campaign_id, stream, site, part, \
+                           (SELECT min(q.ready_at) FROM queue q WHERE q.lane_id = lane.id) AS first_at"
+                    ),
+                    args![node.id, share - mine],
+                )
+                .await?;
+            new = rows.iter().map(lease).collect::<Result<_>>()?;
+        }
+        tx.commit().await?;
+        let surplus = (mine + i64::try_from(new.len()).unwrap_or(0) - share).max(0);
+        // One lane too many is no reason to move anything, unless somebody has none.
+        Ok(Leased { new, surplus })
+    }
+
+    /// Every lane that this node owns.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn my_lanes(&self, node: Node) -> Result<Vec<LaneLease>> {
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT l.id, l.epoch, l.workspace_id, l.campaign_id, l.stream, l.site, l.part, \
+                            (SELECT min(q.ready_at) FROM queue q WHERE q.lane_id = l.id) AS first_at \
+                     FROM lane l JOIN node n ON n.id = l.owner \
+                     WHERE l.owner = $1 AND n.epoch = $2 AND NOT l.closed ORDER BY l.id"
+                ),
+                args![node.id, node.epoch],
+            )
+            .await?;
+        rows.iter().map(lease).collect()
+    }
+
+    /// Gives lanes back. Nothing of them may be in the air: flush the writer first.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Fatal`] when another process runs as this node.
+    pub async fn release_lanes(&self, node: Node, lanes: &[LaneId]) -> Result<u64> {
+        let ids: Vec<i64> = lanes.iter().map(|l| l.get()).collect();
+        let mut tx = self.begin(Lane::Queue).await?;
+        hold_epoch(&mut tx, node).await?;
+        let released = tx
+            .execute(
+                sql!("UPDATE lane SET owner = NULL, epoch = epoch + 1 WHERE owner = $1 AND id IN {ids $2}"),
+                args![node.id, serde_json::json!(ids)],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(released)
+    }
+
+    /// Rows of a lane that are ready at `now`, in the order (ready_at, delivery), after a cursor; at most 500.
+    ///
+    /// Rows that are marked or held are left out, rows handed out in memory are not: the reader knows those. A row that
+    /// is put back, released or moved may come to lie before the cursor, so a reader begins again without a cursor
+    /// whenever it was given less than it asked for.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn read_lane(
+        &self,
+        lane: LaneId,
+        after: Option<LaneCursor>,
+        now: i64,
+        limit: u32,
+    ) -> Result<Vec<QueueRow>> {
+        let (ready_at, delivery) = after.map_or((i64::MIN, 0), |c| (c.ready_at, c.delivery.get()));
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT q.delivery_id, q.workspace_id, q.ready_at, q.attempts, q.first_try_at, q.dkim_key_id, q.link_key, \
+                            q.expires_at, d.max_attempts, d.mailbox, d.mailbox_norm, d.domain, d.contact_id, d.campaign_id, \
+                            d.message_id, d.version_id, {json d.vars} AS vars, d.stream, d.tracking \
+                     FROM queue q JOIN delivery d ON d.id = q.delivery_id \
+                     WHERE q.lane_id = $1 AND (q.ready_at, q.delivery_id) > ($2, $3) AND q.ready_at <= $4 \
+                       AND q.doubt_epoch IS NULL AND q.held_reason IS NULL \
+                     ORDER BY q.ready_at, q.delivery_id LIMIT $5"
+                ),
+                args![lane, ready_at, delivery, now, limit.min(500)],
+            )
+            .await?;
+        rows.iter().map(queue_row).collect()
+    }
+
+    /// When the first row of each lane is ready, milliseconds UTC; lanes without rows are left out.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn lanes_ready_at(&self, lanes: &[LaneId]) -> Result<Vec<(LaneId, i64)>> {
+        let ids: Vec<serde_json::Value> = lanes.iter().map(|l| serde_json::json!({"i": l.get()})).collect();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT r.i AS id, (SELECT q.ready_at FROM queue q WHERE q.lane_id = r.i \
+                                        ORDER BY q.ready_at, q.delivery_id LIMIT 1) AS first_at \
+                     FROM {rows $1 (i bigint)} r"
+                ),
+                args![serde_json::Value::Array(ids)],
+            )
+            .await?;
+        let mut ready = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(at) = row.int_opt("first_at")? {
+                ready.push((LaneId(row.int("id")?), at));
+            }
+        }
+        Ok(ready)
+    }
+}
+
+fn queue_row(row: &Row) -> Result<QueueRow> {
+    let count = |name: &str| row.int(name).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    Ok(QueueRow {
+        delivery: DeliveryId(row.int("delivery_id")?),
+        workspace: WorkspaceId(row.int("workspace_id")?),
+        ready_at: row.int("ready_at")?,
+        attempts: count("attempts")?,
+        max_attempts: count("max_attempts")?,
+        first_try_at: row.int_opt("first_try_at")?,
+        dkim_key: row.int_opt("dkim_key_id")?.map(DkimKeyId),
+        link_key: row.int_opt("link_key")?.and_then(|k| u8::try_from(k).ok()),
+        expires_at: row.int_opt("expires_at")?,
+        mailbox: row.text("mailbox")?,
+        mailbox_norm: row.text("mailbox_norm")?,
+        domain: row.text("domain")?,
+        contact: row.int_opt("contact_id")?.map(ContactId),
+        campaign: row.int_opt("campaign_id")?.map(CampaignId),
+        message: row.int_opt("message_id")?.map(MessageId),
+        version: row.int_opt("version_id")?.map(VersionId),
+        vars: json_opt(row, "vars")?,
+        stream: word(row, "stream", Stream::parse)?,
+        tracking: word(row, "tracking", TrackingMode::parse)?,
+    })
+}
+
+/// Where a lane lies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) campaign: Option<CampaignId>,
+    pub(crate) stream: Stream,
+    pub(crate) site: String,
+    pub(crate) part: i64,
+}
+
+/// The lane of a place; made when it does not exist, owned by nobody.
+pub(crate) async fn lane_at(tx: &mut Tx, place: &Place, new_id: i64) -> Result<LaneId> {
+    let key = || {
+        args![
+            place.campaign.map_or(0, CampaignId::get),
+            place.workspace,
+            place.stream.as_str(),
+            place.site.as_str(),
+            place.part
+        ]
+    };
+    let find = sql!(
+        "SELECT id, closed FROM lane \
+         WHERE coalesce(campaign_id, 0) = $1 AND workspace_id = $2 AND stream = $3 AND site = $4 AND part = $5"
+    );
+    if let Some(row) = tx.opt(find, key()).await? {
+        let id = row.int("id")?;
+        if row.bool("closed")? {
+            tx.execute(sql!("UPDATE lane SET closed = FALSE WHERE id = $1"), args![id]).await?;
+        }
+        return Ok(LaneId(id));
+    }
+    tx.execute(
+        sql!(
+            "INSERT INTO lane (id, workspace_id, campaign_id, stream, site, part, owner, epoch, next_at, closed) \
+             VALUES ($1, $2, $3, $4, $5, $6, NULL, 0, 0, FALSE) ON CONFLICT DO NOTHING"
+        ),
+        args![new_id, place.workspace, place.campaign, place.stream.as_str(), place.site.as_str(), place.part],
+    )
+    .await?;
+    Ok(LaneId(tx.one(find, key()).await?.int("id")?))
+}
+
+/// Takes lanes FOR SHARE, in the order of their ids; on SQLite the one writer needs no such thing.
+pub(crate) async fn hold(tx: &mut Tx, node: Node, lanes: &[i64]) -> Result<()> {
+    if lanes.is_empty() || tx.is_alone() {
+        return Ok(());
+    }
+    tx.all(
+        sql!("SELECT id FROM lane WHERE owner = $1 AND id IN {ids $2} ORDER BY id {for_share}"),
+        args![node.id, serde_json::json!(lanes)],
+    )
+    .await?;
+    Ok(())
+}

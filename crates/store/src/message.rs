@@ -1,0 +1,257 @@
+//! Single messages: taken durably, one delivery for each recipient, then they go the way of every delivery.
+//!
+//! Must not know what the bytes say.
+
+use postrider_domain::id::{ApiKeyId, CampaignId, ContactId, DeliveryId, MessageId, VersionId, WorkspaceId};
+use postrider_domain::stream::{Stream, TrackingMode};
+use serde_json::json;
+
+use crate::bell::Topic;
+use crate::counter::{self, Tally};
+use crate::db::Tx;
+use crate::error::{Result, StoreError};
+use crate::lane::{Place, lane_at};
+use crate::read::word;
+use crate::sql::{args, sql};
+use crate::store::Store;
+
+/// One recipient of a single message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Made by [`Store::new_delivery_id`].
+    pub delivery: DeliveryId,
+    /// The mailbox as spelt.
+    pub mailbox: String,
+    /// The mailbox in the form in which it is compared.
+    pub mailbox_norm: String,
+    /// Its domain.
+    pub domain: String,
+    /// The contact, when it is one.
+    pub contact: Option<ContactId>,
+}
+
+/// The stored answer of an Idempotency-Key, completed in the transaction that takes the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// The key.
+    pub key: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A message to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Made by [`Store::new_message_id`].
+    pub id: MessageId,
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// The stream.
+    pub stream: Stream,
+    /// The From mailbox.
+    pub from_mailbox: String,
+    /// The subject, for lists.
+    pub subject: String,
+    /// The whole message, signed or to be signed when it leaves.
+    pub bytes: Vec<u8>,
+    /// To whom.
+    pub recipients: Vec<Recipient>,
+    /// The API key that submitted it.
+    pub api_key: Option<ApiKeyId>,
+    /// The campaign of which it is a test.
+    pub test_of: Option<CampaignId>,
+    /// The content that it renders, when it has no bytes of its own.
+    pub version: Option<VersionId>,
+    /// Most attempts.
+    pub max_attempts: u32,
+    /// No try after this time, milliseconds UTC, when set.
+    pub expires_at: Option<i64>,
+    /// The site of its lane: [`crate::lane::UNRESOLVED`] or `route:<id>`.
+    pub site: String,
+    /// Completes an Idempotency-Key in the same transaction.
+    pub answer: Option<StoredAnswer>,
+}
+
+/// A single message as kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Which.
+    pub id: MessageId,
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// The stream.
+    pub stream: Stream,
+    /// The From mailbox.
+    pub from_mailbox: String,
+    /// The subject.
+    pub subject: String,
+    /// When it was taken, milliseconds UTC.
+    pub created_at: i64,
+    /// The campaign of which it is a test.
+    pub test_of: Option<CampaignId>,
+}
+
+/// Writes messages with their bodies, deliveries and queue rows. `lane_ids` are fresh ids, one for each message.
+pub(crate) async fn accept(
+    tx: &mut Tx,
+    store: &Store,
+    batch: &[&NewMessage],
+    lane_ids: &[i64],
+    now: i64,
+    tally: &mut Tally,
+) -> Result<()> {
+    let mut deliveries = Vec::new();
+    let mut rows = Vec::new();
+    for (message, lane_id) in batch.iter().zip(lane_ids) {
+        tx.execute(
+            sql!(
+                "INSERT INTO message (id, workspace_id, stream, from_mailbox, subject, created_at, api_key, test_of) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+            ),
+            args![
+                message.id,
+                message.workspace,
+                message.stream.as_str(),
+                message.from_mailbox.as_str(),
+                message.subject.as_str(),
+                now,
+                message.api_key,
+                message.test_of
+            ],
+        )
+        .await?;
+        tx.execute(
+            sql!("INSERT INTO body (message_id, bytes) VALUES ($1, $2)"),
+            args![message.id, message.bytes.as_slice()],
+        )
+        .await?;
+        let place = Place {
+            workspace: message.workspace,
+            campaign: None,
+            stream: message.stream,
+            site: message.site.clone(),
+            part: 0,
+        };
+        let lane = lane_at(tx, &place, *lane_id).await?;
+        for r in &message.recipients {
+            deliveries.push(delivery_row(message, r, &store.digest(&r.mailbox_norm)));
+            rows.push(json!({
+                "i": r.delivery.get(), "l": lane.get(), "w": message.workspace.get(), "e": message.expires_at,
+            }));
+        }
+        let n = i64::try_from(message.recipients.len()).unwrap_or(i64::MAX);
+        tally.add(message.workspace, None, counter::FROZEN, n);
+        complete_answer(tx, message).await?;
+    }
+    tx.execute(
+        sql!(
+            "INSERT INTO delivery (id, workspace_id, message_id, contact_id, version_id, mailbox, mailbox_norm, domain, digest, \
+                                   stream, tracking, attempts, max_attempts) \
+             SELECT r.i, r.w, r.m, r.c, r.v, r.b, r.bn, r.d, {unhex r.h}, r.s, r.t, 0, r.x \
+             FROM {rows $1 (i bigint, w bigint, m bigint, c bigint, v bigint, b text, bn text, d text, h text, s text, t text, \
+                            x bigint)} r"
+        ),
+        args![serde_json::Value::Array(deliveries)],
+    )
+    .await?;
+    tx.execute(
+        sql!(
+            "INSERT INTO queue (delivery_id, lane_id, workspace_id, ready_at, attempts, expires_at) \
+             SELECT r.i, r.l, r.w, $2, 0, r.e FROM {rows $1 (i bigint, l bigint, w bigint, e bigint)} r"
+        ),
+        args![serde_json::Value::Array(rows), now],
+    )
+    .await?;
+    tx.ring(Topic::Work);
+    Ok(())
+}
+
+fn delivery_row(message: &NewMessage, r: &Recipient, digest: &[u8; 32]) -> serde_json::Value {
+    json!({
+        "i": r.delivery.get(), "w": message.workspace.get(), "m": message.id.get(), "c": r.contact.map(ContactId::get),
+        "v": message.version.map(VersionId::get), "b": r.mailbox, "bn": r.mailbox_norm, "d": r.domain,
+        "h": hex(digest), "s": message.stream.as_str(), "t": TrackingMode::None.as_str(), "x": message.max_attempts,
+    })
+}
+
+async fn complete_answer(tx: &mut Tx, message: &NewMessage) -> Result<()> {
+    let Some(answer) = &message.answer else { return Ok(()) };
+    let done = tx
+        .execute(
+            sql!(
+                "UPDATE idempotency SET status = $3, body = $4 WHERE workspace_id = $1 AND key = $2 AND status IS NULL"
+            ),
+            args![message.workspace, answer.key.as_str(), answer.status, answer.body.as_slice()],
+        )
+        .await?;
+    if done == 0 {
+        return Err(StoreError::conflict("the Idempotency-Key was completed by another request: ask again with it"));
+    }
+    Ok(())
+}
+
+/// Lowercase hexadecimal, the form in which bytes travel inside JSON parameters.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
+}
+
+impl Store {
+    /// A new id for a message.
+    pub fn new_message_id(&self) -> MessageId {
+        MessageId(self.next_id())
+    }
+
+    /// A new id for a delivery.
+    pub fn new_delivery_id(&self) -> DeliveryId {
+        DeliveryId(self.next_id())
+    }
+
+    /// The bytes of a single message.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it is gone or belongs to another workspace.
+    pub async fn message_bytes(&self, workspace: WorkspaceId, message: MessageId) -> Result<Vec<u8>> {
+        self.read()
+            .await?
+            .opt(
+                sql!(
+                    "SELECT b.bytes FROM body b JOIN message m ON m.id = b.message_id WHERE m.workspace_id = $1 AND m.id = $2"
+                ),
+                args![workspace, message],
+            )
+            .await?
+            .ok_or(StoreError::NotFound { what: "message" })?
+            .bytes("bytes")
+    }
+
+    /// A single message without its bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it is gone or belongs to another workspace.
+    pub async fn message(&self, workspace: WorkspaceId, message: MessageId) -> Result<StoredMessage> {
+        let row = self
+            .read()
+            .await?
+            .opt(
+                sql!(
+                    "SELECT id, stream, from_mailbox, subject, created_at, test_of FROM message \
+                     WHERE workspace_id = $1 AND id = $2"
+                ),
+                args![workspace, message],
+            )
+            .await?
+            .ok_or(StoreError::NotFound { what: "message" })?;
+        Ok(StoredMessage {
+            id: message,
+            workspace,
+            stream: word(&row, "stream", Stream::parse)?,
+            from_mailbox: row.text("from_mailbox")?,
+            subject: row.text("subject")?,
+            created_at: row.int("created_at")?,
+            test_of: row.int_opt("test_of")?.map(CampaignId),
+        })
+    }
+}

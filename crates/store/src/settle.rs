@@ -1,0 +1,349 @@
+//! Settling: the only way out of the queue's states for the owner of a lane.
+//!
+//! Attempt, next state, counters, events and suppression are one transaction, in set statements over the whole batch.
+
+use std::collections::{HashMap, HashSet};
+
+use postrider_domain::bounce::BounceClass;
+use postrider_domain::event::{Consequence, EventKind, News, consequences};
+use postrider_domain::id::{AttemptId, CampaignId, ContactId, DeliveryId, LaneId, WorkspaceId};
+use postrider_domain::outcome::{AttemptResult, Outcome, OutcomeKind};
+use postrider_domain::queue::{QueueState, Step, after};
+use postrider_domain::suppression::{SuppressionReason, SuppressionScope};
+use postrider_mail::Stage;
+use serde_json::json;
+
+use crate::counter::{self, Tally};
+use crate::db::Tx;
+use crate::error::Result;
+use crate::event::NewEvent;
+use crate::node::Node;
+use crate::sql::{Row, args, sql};
+
+/// Longest stored text of a reply, in characters.
+const MAX_TEXT: usize = 1_000;
+
+/// How an attempt went: what a report row and a support case need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// When it began, milliseconds UTC.
+    pub at: i64,
+    /// How long it took, in milliseconds.
+    pub duration_ms: i64,
+    /// The step at which it ended.
+    pub stage: Stage,
+    /// How it ended.
+    pub result: AttemptResult,
+    /// The reply code, when there was a reply.
+    pub code: Option<u16>,
+    /// The enhanced status (RFC 3463), when there was one.
+    pub enhanced: Option<String>,
+    /// The text of the reply, or what went wrong in our words.
+    pub text: String,
+    /// The class that we read from it.
+    pub class: Option<BounceClass>,
+    /// The host, as named by its MX record or route.
+    pub host: String,
+    /// Its address.
+    pub ip: String,
+    /// The egress source used.
+    pub source: String,
+    /// TLS version and cipher, or empty for clear text.
+    pub tls: String,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Ready again at this time, milliseconds UTC. Without an attempt: it waited for our own limits, or the dot never
+    /// went.
+    Later {
+        /// When.
+        ready_at: i64,
+    },
+    /// It has reached its outcome.
+    Done(Outcome),
+}
+
+/// The owner's word on a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settle {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The lane from which it was handed out.
+    pub lane: LaneId,
+    /// The epoch of our lease.
+    pub lane_epoch: i64,
+    /// The attempt, when one was made.
+    pub attempt: Option<AttemptRecord>,
+    /// What becomes of it.
+    pub next: Next,
+    /// The mailbox is proved dead in our own session.
+    pub suppress: Option<SuppressionReason>,
+}
+
+/// A settle on its way, with the id of its attempt fixed, so that writing it twice is seen.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) settle: Settle,
+    pub(crate) attempt: AttemptId,
+}
+
+/// The queue row of a settle, with what the other tables need to know.
+struct Present {
+    state: QueueState,
+    workspace: WorkspaceId,
+    campaign: Option<CampaignId>,
+    contact: Option<ContactId>,
+    attempts: i64,
+}
+
+/// What a batch of settles changes, collected for set statements.
+#[derive(Default)]
+struct Changes {
+    attempts: Vec<serde_json::Value>,
+    later: Vec<serde_json::Value>,
+    done: Vec<serde_json::Value>,
+    done_ids: Vec<i64>,
+    suppress: Vec<(DeliveryId, SuppressionReason, SuppressionScope)>,
+    events: Vec<NewEvent>,
+}
+
+/// What [`settle`] did.
+pub(crate) struct Settled {
+    /// Events to be written at the end of the transaction.
+    pub(crate) events: Vec<NewEvent>,
+    /// Settles that no longer had a row of ours: taken over, cancelled, or written before.
+    pub(crate) stale: usize,
+}
+
+/// Carries out the owner's words. Runs inside the writer's transaction, after the node's epoch was tested.
+pub(crate) async fn settle(tx: &mut Tx, node: Node, batch: &[Pending], now: i64, tally: &mut Tally) -> Result<Settled> {
+    if batch.is_empty() {
+        return Ok(Settled { events: Vec::new(), stale: 0 });
+    }
+    let present = present(tx, node, batch).await?;
+    let mut changes = Changes::default();
+    let mut seen = HashSet::new();
+    let mut stale = 0;
+    for pending in batch {
+        let delivery = pending.settle.delivery;
+        let step = match pending.settle.next {
+            Next::Later { .. } => Step::SettleLater,
+            Next::Done(_) => Step::SettleDone,
+        };
+        match present.get(&delivery) {
+            Some(row) if after(row.state, step).is_some() && seen.insert(delivery) => {
+                collect(&mut changes, tally, pending, row, now);
+            }
+            Some(_) | None => stale += 1,
+        }
+    }
+    write(tx, node, &mut changes, now).await?;
+    Ok(Settled { events: changes.events, stale })
+}
+
+/// The rows that are ours by lane and epoch, locked until the end.
+async fn present(tx: &mut Tx, node: Node, batch: &[Pending]) -> Result<HashMap<DeliveryId, Present>> {
+    let keys: Vec<serde_json::Value> = batch
+        .iter()
+        .map(|p| json!({"i": p.settle.delivery.get(), "l": p.settle.lane.get(), "e": p.settle.lane_epoch, "a": p.attempt.get()}))
+        .collect();
+    let rows = tx
+        .all(
+            sql!(
+                "SELECT q.delivery_id, q.attempts, q.doubt_epoch, q.held_reason, d.workspace_id, d.campaign_id, d.contact_id \
+                 FROM {rows $1 (i bigint, l bigint, e bigint, a bigint)} r \
+                 JOIN queue q ON q.delivery_id = r.i AND q.lane_id = r.l \
+                 JOIN lane l ON l.id = q.lane_id AND l.owner = $2 AND l.epoch = r.e \
+                 JOIN delivery d ON d.id = q.delivery_id \
+                 WHERE NOT EXISTS (SELECT 1 FROM attempt a WHERE a.id = r.a) \
+                   AND (q.doubt_epoch IS NULL OR q.doubt_epoch = r.e) {for_update_of q}"
+            ),
+            args![serde_json::Value::Array(keys), node.id],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((DeliveryId(row.int("delivery_id")?), read_present(row)?))).collect()
+}
+
+fn read_present(row: &Row) -> Result<Present> {
+    let doubt = row.int_opt("doubt_epoch")?.is_some();
+    let held = row.text_opt("held_reason")?.is_some();
+    let state = match (doubt, held) {
+        (true, _) => QueueState::InDoubt,
+        (false, true) => QueueState::Held,
+        (false, false) => QueueState::Ready,
+    };
+    Ok(Present {
+        state,
+        workspace: WorkspaceId(row.int("workspace_id")?),
+        campaign: row.int_opt("campaign_id")?.map(CampaignId),
+        contact: row.int_opt("contact_id")?.map(ContactId),
+        attempts: row.int("attempts")?,
+    })
+}
+
+/// One settle's share of every table.
+fn collect(changes: &mut Changes, tally: &mut Tally, pending: &Pending, row: &Present, now: i64) {
+    let Settle { delivery, attempt, next, suppress, .. } = &pending.settle;
+    let made = row.attempts + i64::from(attempt.is_some());
+    if row.state == QueueState::InDoubt {
+        tally.add(row.workspace, row.campaign, counter::IN_DOUBT, -1);
+    }
+    let text = attempt.as_ref().map(|a| clean(&a.text));
+    if let Some(a) = attempt {
+        tally.add(row.workspace, row.campaign, counter::ATTEMPTS, 1);
+        changes.attempts.push(json!({
+            "i": pending.attempt.get(), "d": delivery.get(), "w": row.workspace.get(),
+            "c": row.campaign.map(CampaignId::get), "n": made, "t": a.at, "ms": a.duration_ms, "s": a.stage.as_str(),
+            "r": a.result.as_str(), "co": a.code, "en": a.enhanced.as_deref().map(clean), "x": text,
+            "cl": a.class.map(BounceClass::as_str), "h": clean(&a.host), "ip": clean(&a.ip), "so": clean(&a.source),
+            "tl": clean(&a.tls),
+        }));
+    }
+    // A delivery's own columns say how its last attempt went; a settle without attempt leaves them.
+    let mut columns = json!({
+        "i": delivery.get(), "n": made, "r": attempt.as_ref().map(|a| a.result.as_str()),
+        "t": attempt.as_ref().map(|a| a.at), "x": text,
+    });
+    match next {
+        Next::Later { ready_at } => {
+            columns["at"] = json!(ready_at);
+            changes.later.push(columns);
+        }
+        Next::Done(outcome) => {
+            columns["o"] = json!(outcome.kind().as_str());
+            columns["w"] = json!(outcome.reason().map(|r| r.as_str()));
+            changes.done.push(columns);
+            changes.done_ids.push(delivery.get());
+            tally.add(row.workspace, row.campaign, outcome.kind().as_str(), 1);
+            if let Some(reason) = outcome.reason() {
+                tally.add(row.workspace, row.campaign, &counter::withheld(reason), 1);
+            }
+        }
+    }
+    let mut event = |kind, data| {
+        changes.events.push(NewEvent {
+            workspace: row.workspace,
+            at: attempt.as_ref().map_or(now, |a| a.at + a.duration_ms),
+            kind,
+            delivery: Some(*delivery),
+            contact: row.contact,
+            campaign: row.campaign,
+            attempt: attempt.as_ref().map(|_| pending.attempt),
+            data,
+        });
+    };
+    match next {
+        Next::Done(outcome) => event(kind_of(outcome.kind()), outcome.reason().map(|r| json!({"reason": r.as_str()}))),
+        Next::Later { .. } if attempt.is_some() => event(EventKind::Deferred, None),
+        Next::Later { .. } => {}
+    }
+    for consequence in suppress.iter().flat_map(|reason| consequences(News::DeadMailbox(*reason), None)) {
+        match consequence {
+            Consequence::Suppress(reason, scope) => {
+                changes.suppress.push((*delivery, reason, scope));
+                event(EventKind::Suppressed, Some(json!({"reason": reason.as_str(), "scope": scope.as_str()})));
+            }
+            // A dead mailbox says nothing about consent.
+            Consequence::Withdraw | Consequence::WithdrawAll => {}
+        }
+    }
+}
+
+/// The event of an outcome.
+pub(crate) const fn kind_of(kind: OutcomeKind) -> EventKind {
+    match kind {
+        OutcomeKind::Accepted => EventKind::Accepted,
+        OutcomeKind::Rejected => EventKind::Rejected,
+        OutcomeKind::Expired => EventKind::Expired,
+        OutcomeKind::Withheld => EventKind::Withheld,
+        OutcomeKind::Cancelled => EventKind::Cancelled,
+        OutcomeKind::Assumed => EventKind::Assumed,
+    }
+}
+
+async fn write(tx: &mut Tx, node: Node, changes: &mut Changes, now: i64) -> Result<()> {
+    let list = |rows: &mut Vec<serde_json::Value>| serde_json::Value::Array(std::mem::take(rows));
+    if !changes.attempts.is_empty() {
+        tx.execute(
+            sql!(
+                "INSERT INTO attempt (id, delivery_id, workspace_id, campaign_id, n, at, duration_ms, stage, result, code, \
+                                      enhanced, text, class, host, ip, source, tls, node, doubt) \
+                 SELECT r.i, r.d, r.w, r.c, r.n, r.t, r.ms, r.s, r.r, r.co, r.en, r.x, r.cl, r.h, r.ip, r.so, r.tl, $2, NULL \
+                 FROM {rows $1 (i bigint, d bigint, w bigint, c bigint, n bigint, t bigint, ms bigint, s text, r text, \
+                                co bigint, en text, x text, cl text, h text, ip text, so text, tl text)} r"
+            ),
+            args![list(&mut changes.attempts), node.id],
+        )
+        .await?;
+    }
+    if !changes.done.is_empty() {
+        // The identity of the first try moves from the queue row, which goes, to the delivery, which stays.
+        tx.execute(
+            sql!(
+                "UPDATE delivery SET outcome = r.o, reason = r.w, outcome_at = $2, vars = NULL, attempts = r.n, \
+                   last_result = coalesce(r.r, delivery.last_result), last_at = coalesce(r.t, delivery.last_at), \
+                   last_text = coalesce(r.x, delivery.last_text), first_try_at = q.first_try_at, \
+                   dkim_key_id = q.dkim_key_id, link_key = q.link_key \
+                 FROM {rows $1 (i bigint, n bigint, r text, t bigint, x text, o text, w text)} r \
+                 JOIN queue q ON q.delivery_id = r.i \
+                 WHERE delivery.id = r.i"
+            ),
+            args![list(&mut changes.done), now],
+        )
+        .await?;
+        tx.execute(
+            sql!("DELETE FROM queue WHERE delivery_id IN {ids $1}"),
+            args![json!(std::mem::take(&mut changes.done_ids))],
+        )
+        .await?;
+    }
+    if !changes.later.is_empty() {
+        let rows = list(&mut changes.later);
+        tx.execute(
+            sql!(
+                "UPDATE queue SET ready_at = r.at, attempts = r.n, doubt_epoch = NULL, doubt_at = NULL \
+                 FROM {rows $1 (i bigint, n bigint, at bigint)} r WHERE queue.delivery_id = r.i"
+            ),
+            args![rows.clone()],
+        )
+        .await?;
+        tx.execute(
+            sql!(
+                "UPDATE delivery SET attempts = r.n, last_result = r.r, last_at = r.t, last_text = r.x \
+                 FROM {rows $1 (i bigint, n bigint, r text, t bigint, x text)} r \
+                 WHERE delivery.id = r.i AND r.r IS NOT NULL"
+            ),
+            args![rows],
+        )
+        .await?;
+    }
+    for (delivery, reason, scope) in std::mem::take(&mut changes.suppress) {
+        // Few in a batch: only proof in our own session comes here.
+        tx.execute(
+            sql!(
+                "INSERT INTO suppression (id, workspace_id, digest, mailbox_norm, domain, reason, scope, source, since, until, \
+                                          delivery_id) \
+                 SELECT $1, workspace_id, digest, mailbox_norm, NULL, $3, $4, 'session', $5, NULL, id \
+                 FROM delivery WHERE id = $2 \
+                 ON CONFLICT (workspace_id, digest, scope) DO UPDATE \
+                 SET reason = excluded.reason, since = excluded.since, until = NULL, delivery_id = excluded.delivery_id \
+                 WHERE suppression.until IS NOT NULL"
+            ),
+            // A delivery suppresses at most once, so its own number is free as an id of this table.
+            args![delivery, delivery, reason.as_str(), scope.as_str(), now],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Text from outside, fit for every place where it is shown: no control characters, not endless.
+pub(crate) fn clean(text: &str) -> String {
+    let control = |c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}';
+    if text.len() <= MAX_TEXT && !text.chars().any(control) {
+        return text.to_owned();
+    }
+    text.chars().take(MAX_TEXT).map(|c| if control(c) { ' ' } else { c }).collect()
+}
