@@ -11,6 +11,6 @@ export default defineConfig({
   },
   // `npm run dev` shows these sources against a server that runs here.
   server: {
-    proxy: Object.fromEntries(['/api', '/healthz', '/readyz'].map((path) => [path, 'http://127.0.0.1:8080'])),
+    proxy: Object.fromEntries(['/api', '/healthz', '/readyz'].map((path) => [path, 'http://127.0.0.1:8025'])),
   },
 });
