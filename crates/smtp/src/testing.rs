@@ -141,7 +141,9 @@ async fn run(steps: Vec<Step>, stream: DuplexStream) -> Result<Vec<String>, Stri
                     return Err(format!("{line:?} came where {wanted:?} was expected"));
                 }
             }
-            Step::Message => while lines.next().await.map_err(|error| format!("{error}; a dot was expected"))? != "." {},
+            Step::Message => {
+                while lines.next().await.map_err(|error| format!("{error}; a dot was expected"))? != "." {}
+            }
             Step::Wait(time) => tokio::time::sleep(time).await,
             Step::Hang => {
                 // Reads nothing and keeps the stream: the other side waits.

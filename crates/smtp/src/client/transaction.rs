@@ -36,14 +36,19 @@ pub(super) async fn begin(connection: &mut Connection, envelope: &Envelope) -> R
     } else {
         lock_step(connection, &commands, reused).await
     };
-    match outcome {
-        Ok(()) => {
-            connection.reset_first = false;
-            connection.state = State::Message;
-        }
-        Err(_) => connection.reset_first = true,
+    connection.reset_first = outcome.is_err();
+    outcome?;
+    connection.state = State::Message;
+    refuse_leftover(connection).await
+}
+
+/// A reply too many: the next one would be taken for the answer to something else, in the end to the dot.
+async fn refuse_leftover(connection: &mut Connection) -> Result<(), Failure> {
+    if connection.wire.has_leftover() {
+        let kind = FailureKind::Protocol("it sent more replies than it got commands".into());
+        return Err(last_words(connection, kind).await);
     }
-    outcome
+    Ok(())
 }
 
 /// The command lines of one envelope, each checked, in one piece: RSET when needed, MAIL, RCPT, DATA.
@@ -98,6 +103,7 @@ async fn pipelined(connection: &mut Connection, commands: &Commands, reused: boo
         Ok(reply) => judge(Stage::Mail, reply, Expect::Success).err(),
         Err(failure) => return Err(idle_if_reused(failure, reused)),
     };
+    let mut recipient = false;
     for (stage, expect, within) in
         [(Stage::Rcpt, Expect::Success, timeouts.rcpt), (Stage::Data, Expect::GoAhead, timeouts.data)]
     {
@@ -107,9 +113,12 @@ async fn pipelined(connection: &mut Connection, commands: &Commands, reused: boo
         match read(connection, stage, after_write.unwrap_or(within)).await {
             Ok(reply) => {
                 let go_ahead = stage == Stage::Data && reply.is_intermediate();
+                recipient |= stage == Stage::Rcpt && reply.is_positive();
                 let judged = judge(stage, reply, expect);
                 if go_ahead && let Some(failure) = &mut first_failure {
-                    failure.connection_usable = lone_dot(connection).await;
+                    // With a recipient that was accepted after a refused MAIL, a lone dot might deliver an empty
+                    // message; then only closing is safe.
+                    failure.connection_usable = !recipient && lone_dot(connection).await;
                 }
                 merge(&mut first_failure, judged.err());
             }
@@ -142,6 +151,7 @@ async fn lock_step(connection: &mut Connection, commands: &Commands, reused: boo
         if let Err(failure) = judge(stage, reply, expect) {
             return settle(connection, Some(failure));
         }
+        refuse_leftover(connection).await?;
     }
     Ok(())
 }
@@ -274,6 +284,10 @@ fn check_end(connection: &mut Connection, stuffed: &[u8]) -> Result<(), Failure>
 /// Writes the end of the message, dot included, and reads the reply to it.
 async fn send_last(connection: &mut Connection, bytes: &[u8]) -> Result<Reply, Failure> {
     let timeouts = connection.timeouts;
+    // A peer that closed or spoke while the caller waited for its mark will not take the message: no dot, no doubt.
+    if connection.wire.peer_stirred().await {
+        return Err(last_words(connection, FailureKind::Closed).await);
+    }
     if let Err(write) = connection.wire.write(bytes, timeouts.block).await
         && !write.complete
     {

@@ -80,6 +80,11 @@ impl Wire {
         }
     }
 
+    /// Whether the peer has said more than was asked, as far as it was read.
+    pub(crate) fn has_leftover(&self) -> bool {
+        self.parser.has_leftover()
+    }
+
     /// Whether the peer has sent something or closed without being asked. Waits for nothing.
     pub(crate) async fn peer_stirred(&mut self) -> bool {
         if self.parser.has_leftover() {

@@ -28,11 +28,7 @@ pub(super) async fn run<H: Handler>(stream: BoxStream, config: &SessionConfig, h
     Session::new(stream, config, handler, false).drive().await
 }
 
-pub(super) async fn run_implicit_tls<H: Handler>(
-    stream: BoxStream,
-    config: &SessionConfig,
-    handler: &mut H,
-) -> Ended {
+pub(super) async fn run_implicit_tls<H: Handler>(stream: BoxStream, config: &SessionConfig, handler: &mut H) -> Ended {
     match secure(stream, config, handler).await {
         Some(stream) => Session::new(stream, config, handler, true).drive().await,
         None => Ended::TlsFailed,
