@@ -1,0 +1,7 @@
+//! The simulated world, asked by the real resolver and the real client.
+
+mod control;
+mod dns;
+mod hosts;
+mod recipients;
+mod rig;
