@@ -17,8 +17,9 @@ fn product() -> impl Iterator<Item = (String, String)> {
 
 fn is_product(file: &str) -> bool {
     let inside = file.strip_prefix("crates/").and_then(|rest| rest.split_once("/src/")).map(|(_, inside)| inside);
-    inside.is_some_and(|inside| !inside.split('/').any(|part| part == "tests" || part == "tests.rs"))
-        && !file.starts_with("crates/testkit/")
+    inside.is_some_and(|inside| {
+        !inside.split('/').any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"))
+    }) && !file.starts_with("crates/testkit/")
 }
 
 /// Test modules stand at the end of a file.
@@ -123,6 +124,7 @@ fn the_search_sees_code_and_skips_tests() {
     let declared = "#[cfg(test)]\nmod tests;\nfn a() { b.unwrap() }\n";
     assert_eq!(without_tests(declared), declared);
     assert!(is_product("crates/mail/src/reply.rs") && is_product("crates/app/src/command/key.rs"));
+    assert!(!is_product("crates/store/src/sql_tests.rs"));
     assert!(!is_product("crates/mail/src/reply/tests.rs") && !is_product("crates/app/tests/e2e/main.rs"));
     assert!(!is_product("crates/ui/build.rs") && !is_product("crates/testkit/src/port.rs"));
 }
