@@ -31,6 +31,7 @@ pub mod settle;
 pub mod setup;
 pub mod site;
 pub mod suppression;
+pub mod testing;
 pub mod workspace;
 pub mod writer;
 
@@ -54,3 +55,6 @@ pub use error::{Result, StoreError};
 pub use folder::Space;
 pub use seal::KeyPurpose;
 pub use store::{Database, Store, StoreConfig};
+
+#[cfg(test)]
+mod catalogue_tests;
