@@ -6,6 +6,8 @@
 //! DUPLICATES                  the first 1,000 (Message-ID, recipient) pairs that came more than once
 //! HAS <message-id>            what is known of one message
 //! COUNT <mailbox>             how many copies a recipient has
+//! SEEN <mailbox>              each RCPT and dot that named a recipient, when the world traces
+//! LAST [n]                    the last n (1) messages, when the world keeps bodies in memory
 //! BEHAVE <domain> <label>     lets a domain behave like a label
 //! TXT <name> <value>          publishes a TXT record
 //! RESET                       forgets everything
@@ -20,7 +22,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::mx::Shared;
+use crate::keep::Kept;
+use crate::mx::{Seen, Shared};
 use crate::record::{Receipt, hex};
 
 /// The longest command line.
@@ -72,6 +75,17 @@ fn answer(line: &str, shared: &Shared) -> Value {
         ("COUNT", mailbox) if !mailbox.is_empty() => {
             json!({ "copies": shared.record.recipients().get(mailbox).copied().unwrap_or(0) })
         }
+        ("SEEN", mailbox) if !mailbox.is_empty() => {
+            json!({ "seen": shared.seen(mailbox).iter().map(seen).collect::<Vec<_>>() })
+        }
+        ("LAST", count) => match if count.is_empty() { Ok(1) } else { count.parse::<usize>() } {
+            Ok(count) => {
+                let kept = shared.shelf.last();
+                let last = &kept[kept.len().saturating_sub(count)..];
+                json!({ "messages": last.iter().map(message).collect::<Vec<_>>() })
+            }
+            Err(_) => json!({ "error": "write: LAST number" }),
+        },
         ("BEHAVE", rest) => match rest.split_once(' ') {
             Some((domain, label)) => {
                 let mut zone = shared.zone.write().unwrap_or_else(PoisonError::into_inner);
@@ -95,8 +109,28 @@ fn answer(line: &str, shared: &Shared) -> Value {
             json!({ "ok": true })
         }
         ("LIST", "") => json!({ "table": crate::list() }),
-        _ => json!({ "error": "unknown command; use STATS, DUPLICATES, HAS, COUNT, BEHAVE, TXT, RESET or LIST" }),
+        _ => {
+            json!({ "error": "unknown command; use STATS, DUPLICATES, HAS, COUNT, SEEN, LAST, BEHAVE, TXT, RESET or LIST" })
+        }
     }
+}
+
+fn seen(seen: &Seen) -> Value {
+    json!({
+        "at": seen.at_ms,
+        "stage": seen.stage.as_str(),
+        "from": seen.reverse_path,
+        "recipient": seen.recipient,
+        "reply": seen.reply,
+    })
+}
+
+fn message(kept: &Kept) -> Value {
+    json!({
+        "from": kept.reverse_path,
+        "recipients": kept.recipients,
+        "text": String::from_utf8_lossy(&kept.bytes),
+    })
 }
 
 fn receipt(receipt: &Receipt) -> Value {

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// One line of the journal.
 #[derive(Debug, Serialize)]
 pub(crate) struct Entry<'a> {
-    /// `kept`, or the verb whose reply is told when the world traces.
+    /// `kept`, or the stage whose reply is told when the world traces: `rcpt`, `dot`.
     pub(crate) kind: &'a str,
     /// Milliseconds since 1970, UTC.
     pub(crate) at: i64,

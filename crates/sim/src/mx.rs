@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use postrider_mail::command::{MailParams, RcptParams};
 use postrider_mail::mailbox::Mailbox;
+use postrider_mail::stage::Stage;
 use postrider_smtp::server::{Act, Answer, Flow, Handler, Recipient, SessionConfig};
 use tokio::time::Instant;
 
@@ -53,8 +54,8 @@ impl std::fmt::Debug for Login {
 pub struct Seen {
     /// Milliseconds since 1970, UTC.
     pub at_ms: i64,
-    /// `RCPT` or `DOT`.
-    pub verb: &'static str,
+    /// [`Stage::Rcpt`] or [`Stage::Dot`].
+    pub stage: Stage,
     /// The reverse-path; empty for the null one.
     pub reverse_path: String,
     /// The recipient.
@@ -93,6 +94,16 @@ impl Shared {
         let entry = tries.entry(key).or_insert_with(|| Tries { count: 0, first: Instant::now() });
         entry.count += 1;
         *entry
+    }
+
+    pub(crate) fn seen(&self, recipient: &str) -> Vec<Seen> {
+        match &self.trace {
+            None => Vec::new(),
+            Some(trace) => {
+                let trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
+                trace.iter().filter(|seen| seen.recipient == recipient).cloned().collect()
+            }
+        }
     }
 
     fn behaviour(&self, recipient: &Mailbox) -> Behaviour {
@@ -157,7 +168,7 @@ impl Visit {
         if self.slow || self.place.manner == Manner::Slow { answer.after(self.shared.slow_reply) } else { answer }
     }
 
-    fn traced(&self, verb: &'static str, recipient: &str, answer: Answer) -> Answer {
+    fn traced(&self, stage: Stage, recipient: &str, answer: Answer) -> Answer {
         let Some(trace) = &self.shared.trace else { return answer };
         let reply = match &answer.act {
             Act::Line(line) | Act::LineAndClose(line) => line.to_string(),
@@ -169,7 +180,7 @@ impl Visit {
         let at_ms = now_ms();
         if let Some(journal) = &self.shared.journal {
             let entry = Entry {
-                kind: if verb == "RCPT" { "rcpt" } else { "dot" },
+                kind: stage.as_str(),
                 at: at_ms,
                 from: &self.reverse_path,
                 to: recipient,
@@ -185,7 +196,7 @@ impl Visit {
             }
         }
         let seen =
-            Seen { at_ms, verb, reverse_path: self.reverse_path.clone(), recipient: recipient.to_owned(), reply };
+            Seen { at_ms, stage, reverse_path: self.reverse_path.clone(), recipient: recipient.to_owned(), reply };
         trace.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
         answer
     }
@@ -412,7 +423,7 @@ impl Handler for Visit {
             }
         };
         let answer = self.rcpt_answer(&recipient, behaviour);
-        let answer = self.traced("RCPT", &recipient, answer);
+        let answer = self.traced(Stage::Rcpt, &recipient, answer);
         if let Act::Line(line) = &answer.act
             && line.starts_with('2')
         {
@@ -470,7 +481,7 @@ impl Handler for Visit {
             if exhausted { Answer::line_and_close("250 2.0.0 Ok: kept") } else { Answer::line("250 2.0.0 Ok: kept") }
         });
         let answer = match self.recipients.first() {
-            Some((recipient, _)) => self.traced("DOT", recipient, answer),
+            Some((recipient, _)) => self.traced(Stage::Dot, recipient, answer),
             None => answer,
         };
         self.paced(answer)

@@ -227,13 +227,7 @@ impl World {
 
     /// Each RCPT and dot that named this recipient, oldest first, when the world traces.
     pub fn seen(&self, recipient: &str) -> Vec<Seen> {
-        match &self.shared.trace {
-            None => Vec::new(),
-            Some(trace) => {
-                let trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
-                trace.iter().filter(|seen| seen.recipient == recipient).cloned().collect()
-            }
-        }
+        self.shared.seen(recipient)
     }
 
     /// Publishes a TXT record: a DKIM key, an SPF policy.

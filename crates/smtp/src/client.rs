@@ -75,6 +75,16 @@ pub struct Envelope {
     pub smtputf8: bool,
 }
 
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("state", &self.state)
+            .field("tls", &self.tls)
+            .field("accepted", &self.accepted)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One connection to a mail host, past greeting, EHLO, TLS and login.
 pub struct Connection {
     wire: Wire,

@@ -94,6 +94,35 @@ async fn the_journal_has_a_line_before_the_sender_has_its_250() {
 }
 
 #[tokio::test]
+async fn the_control_port_tells_what_was_said_and_kept() {
+    let config = WorldConfig {
+        control_bind: Some("127.0.0.1:0".parse().expect("literal")),
+        trace: Trace::On,
+        keep: Keep::Last(5),
+        ..WorldConfig::default()
+    };
+    let rig = Rig::with(config).await;
+    rig.deliver("ann+defer1@mail1.test", "1@x").await.expect_err("deferred");
+    for n in 1..=3 {
+        rig.deliver("ann+defer1@mail1.test", &format!("{n}@x")).await.expect("accepted");
+    }
+    let control = rig.world.control_addr().expect("bound");
+    let replies = ask(control, &["SEEN ann+defer1@mail1.test", "LAST", "LAST 2", "LAST 99", "LAST x"]).await;
+    let seen = replies[0]["seen"].as_array().expect("a list");
+    let said: Vec<_> =
+        seen.iter().map(|seen| (seen["stage"].as_str(), &seen["reply"].as_str().expect("text")[..3])).collect();
+    assert_eq!(said[..3], [(Some("rcpt"), "451"), (Some("rcpt"), "250"), (Some("dot"), "250")]);
+    assert_eq!(seen.len(), 7);
+    for (reply, count) in replies[1..4].iter().zip([1, 2, 3]) {
+        let messages = reply["messages"].as_array().expect("a list");
+        assert_eq!(messages.len(), count);
+        let last = &messages[count - 1];
+        assert!(last["text"].as_str().is_some_and(|text| text.contains("Message-ID: <3@x>")), "{last}");
+    }
+    assert!(replies[4]["error"].is_string());
+}
+
+#[tokio::test]
 async fn bodies_are_kept_when_asked_for() {
     let rig = Rig::with(WorldConfig { keep: Keep::Last(2), ..WorldConfig::default() }).await;
     for n in 1..=3 {
