@@ -15,6 +15,7 @@ mod dns;
 mod hash;
 mod journal;
 mod keep;
+mod memory;
 mod mx;
 mod place;
 mod record;
@@ -24,6 +25,7 @@ mod zone;
 
 pub use behaviour::{BEHAVIOURS, Behaviour, Described, MIX, Times};
 pub use keep::{Keep, Kept};
+pub use memory::MemoryWorld;
 pub use mx::{Depth, Login, Seen};
 pub use place::{Manner, PLACES, Place, Tls};
 pub use record::{Duplicate, Receipt, Record};

@@ -269,7 +269,7 @@ impl Shared {
     }
 }
 
-fn shared(config: &WorldConfig) -> Result<Shared, WorldError> {
+pub(crate) fn shared(config: &WorldConfig) -> Result<Shared, WorldError> {
     let file = |path: &PathBuf| {
         let path = path.clone();
         move |error| WorldError::File { path, error }
@@ -355,11 +355,13 @@ async fn bind_hosts(wanted: u16) -> Result<Hosts, WorldError> {
     Err(WorldError::NoPort(PLACES.iter().map(|place| place.last_octet).max().unwrap_or(1)))
 }
 
-fn session_config(place: &Place, authority: &Authority) -> Result<SessionConfig, WorldError> {
+pub(crate) fn session_config(place: &Place, authority: &Authority) -> Result<SessionConfig, WorldError> {
     let mut config = SessionConfig::new(format!("mx1.{}.test", place.name));
     config.tls = authority.server_config(place).map_err(WorldError::Certificates)?;
     // A sender that rehearses makes many mistakes on purpose.
     config.limits.errors = 1_000;
+    // Longer than any wait of a client: a host that does not answer must not be the one that closes.
+    config.limits.idle = Duration::from_secs(20 * 60);
     let offer = &mut config.offer;
     offer.starttls = place.tls != Tls::None;
     match place.manner {

@@ -11,16 +11,16 @@ use crate::rig::{Rig, envelope, is_refused, send};
 async fn refusals_before_mail() {
     let rig = Rig::new().await;
     for (name, code, status) in [("block-connect", 554, "5.7.1"), ("outage", 421, "4.3.2")] {
-        let failure = rig.open(&format!("{name}.test")).await.err().expect(name);
+        let failure = rig.open(&format!("{name}.test")).await.expect_err(name);
         assert!(is_refused(&failure, code, status), "{name}: {failure}");
         assert_eq!(failure.stage, Stage::Greeting);
         assert!(!failure.connection_usable);
     }
-    let failure = rig.open("never.test").await.err().expect("never");
+    let failure = rig.open("never.test").await.expect_err("never");
     assert_eq!((failure.stage, failure.kind), (Stage::Greeting, FailureKind::Timeout));
-    let failure = rig.open("drop-connect.test").await.err().expect("drop-connect");
+    let failure = rig.open("drop-connect.test").await.expect_err("drop-connect");
     assert_eq!((failure.stage, failure.kind), (Stage::Greeting, FailureKind::Closed));
-    let failure = rig.open("flood.test").await.err().expect("flood");
+    let failure = rig.open("flood.test").await.expect_err("flood");
     assert_eq!(failure.stage, Stage::Greeting);
     assert!(matches!(failure.kind, FailureKind::Protocol(_)), "{failure}");
 }
@@ -49,7 +49,7 @@ async fn limits_on_connections_and_messages() {
     let rig = Rig::new().await;
     let first = rig.open("limit2.test").await.expect("first");
     let _second = rig.open("limit2.test").await.expect("second");
-    let failure = rig.open("limit2.test").await.err().expect("third");
+    let failure = rig.open("limit2.test").await.expect_err("third");
     assert!(is_refused(&failure, 421, "4.7.0"), "{failure}");
     first.quit().await;
     // The host notices the end a moment later.
@@ -136,18 +136,18 @@ async fn tls_of_every_kind() {
         assert!(clear.tls().is_none());
     }
 
-    let failure = open("tls-broken.test", TlsMode::Opportunistic).await.err().expect("garbage");
+    let failure = open("tls-broken.test", TlsMode::Opportunistic).await.expect_err("garbage");
     assert!(matches!(failure.kind, FailureKind::Tls(_)), "{failure}");
     assert!(open("tls-broken.test", TlsMode::Never).await.is_ok());
 
     assert!(open("tls-refused.test", TlsMode::Opportunistic).await.expect("goes on").tls().is_none());
-    let failure = open("tls-refused.test", TlsMode::RequiredAny).await.err().expect("454");
+    let failure = open("tls-refused.test", TlsMode::RequiredAny).await.expect_err("454");
     assert!(is_refused(&failure, 454, "4.7.0") && failure.stage == Stage::Tls, "{failure}");
 
-    let failure = open("tls-injected.test", TlsMode::Opportunistic).await.err().expect("injection");
+    let failure = open("tls-injected.test", TlsMode::Opportunistic).await.expect_err("injection");
     assert!(matches!(failure.kind, FailureKind::Tls(_)), "{failure}");
 
-    let failure = open("mail1.test", TlsMode::RequiredAny).await.err().expect("not offered");
+    let failure = open("mail1.test", TlsMode::RequiredAny).await.expect_err("not offered");
     assert!(matches!(failure.kind, FailureKind::Tls(_)), "{failure}");
     assert!(rig.world.stats().tls_handshakes >= 8);
 }
@@ -172,7 +172,7 @@ async fn smarthosts_want_a_login() {
         let failure = send(&mut connection, "ann@unknown.test", "b@x").await.expect_err("unknown");
         assert!(is_refused(&failure, 550, "5.1.1"));
 
-        let failure = open("wrong").await.err().expect("535");
+        let failure = open("wrong").await.expect_err("535");
         assert!(is_refused(&failure, 535, "5.7.8") && failure.stage == Stage::Auth, "{failure}");
 
         let mut without = rig.open_with(host, move |params| params.tls = mode).await.expect("open");

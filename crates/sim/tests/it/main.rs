@@ -3,5 +3,6 @@
 mod control;
 mod dns;
 mod hosts;
+mod memory;
 mod recipients;
 mod rig;

@@ -71,7 +71,7 @@ async fn an_ehlo_name_cannot_carry_a_command() {
         let (stream, peer) = scripted("S: 220 mx");
         let mut params = params();
         params.ehlo_name = name.to_owned();
-        let failure = Connection::open(stream, &params, &tls()).await.err().expect("refused");
+        let failure = Connection::open(stream, &params, &tls()).await.expect_err("refused");
         assert!(matches!(failure.kind, FailureKind::Unfit(_)), "{name:?}: {failure}");
         peer.finish().await.expect("nothing was written");
     }
@@ -116,7 +116,7 @@ async fn bytes_behind_the_reply_to_starttls_end_the_connection() {
     }
     // Bytes that come a moment later fall into the handshake, and break it.
     let (stream, _peer) = scripted(&format!("{offer}S: 220 go\nwait 50\nS: 250 evil\nhang"));
-    let failure = Connection::open(stream, &params(), &tls()).await.err().expect("broken");
+    let failure = Connection::open(stream, &params(), &tls()).await.expect_err("broken");
     assert!(matches!(failure.kind, FailureKind::Tls(_)), "{failure}");
 }
 

@@ -78,7 +78,7 @@ pub async fn open_fails(script: &str, change: impl FnOnce(&mut OpenParams)) -> F
     let (stream, peer) = scripted(script);
     let mut params = params();
     change(&mut params);
-    let failure = Connection::open(stream, &params, &tls()).await.err().expect("the script refuses");
+    let failure = Connection::open(stream, &params, &tls()).await.expect_err("the script refuses");
     assert!(!failure.connection_usable && !failure.dot_sent);
     if !script.contains("hang") {
         peer.finish().await.expect("the dialogue followed its script");
