@@ -46,11 +46,11 @@ class Server:
         self.binary = binary
         self.folder = tempfile.mkdtemp(prefix="postrider-bench-", dir=os.environ.get("BENCH_DIR"))
         self.env = dict(os.environ, POSTRIDER_HTTP_LISTEN=f"127.0.0.1:{free_port()}", POSTRIDER_LOG="warn",
-                        POSTRIDER_EHLO_NAME="bench.test", POSTRIDER_ALLOW_PRIVATE_MX="127.0.0.0/8")
+                        POSTRIDER_EHLO_NAME="bench.test", POSTRIDER_DNS_SERVER="127.0.0.1:9", POSTRIDER_ALLOW_PRIVATE_MX="127.0.0.0/8")
         if url:
             self.env["POSTRIDER_DATABASE_URL"] = url
         self.log = open(os.path.join(self.folder, "serve.log"), "w")
-        self.process = subprocess.Popen([binary, "serve", "--data", self.folder], env=self.env, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([binary, "--data", self.folder, "serve"], env=self.env, stdout=self.log, stderr=self.log)
         for _ in range(300):
             if os.path.exists(os.path.join(self.folder, "postrider.sock")):
                 return
@@ -107,7 +107,7 @@ def prepare(server, n, kilobytes, port, signed):
             out.write(f"user{i}@dest{i % 50}.test,Name{i},Milano\n")
     took = time.monotonic()
     server.run("import", contacts, "--list", "Everyone", "--source", "bench", "--basis", "consent", "--given-at", "2026-01-01",
-               "--purpose", "News", "--no-dns")
+               "--purpose", "News")
     took = time.monotonic() - took
     text = os.path.join(server.folder, "body.html")
     open(text, "w").write(body(kilobytes))
