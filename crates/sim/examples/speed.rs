@@ -28,11 +28,18 @@ fn cpu() -> Result<Duration, Anything> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// The most memory that this process has had.
+fn peak_memory() -> Result<String, Anything> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: unknown");
+    Ok(line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+}
+
 fn main() -> Result<(), Anything> {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<usize>());
     let mut next = |default: usize| arguments.next().transpose().map(|given| given.unwrap_or(default));
     let (messages, bytes, connections) = (next(20_000)?, next(4_096)?, next(1)?);
-    for (name, config) in [("full record", WorldConfig::default()), ("sink only", WorldConfig::sink_only())] {
+    for (name, config) in [("sink only", WorldConfig::sink_only()), ("full record", WorldConfig::default())] {
         let (port_out, port_in) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let world = std::thread::spawn(move || -> Result<(Duration, u64), Anything> {
@@ -72,6 +79,7 @@ fn main() -> Result<(), Anything> {
             1e6 / each(host),
         );
     }
+    println!("peak memory of the process: {}", peak_memory()?);
     Ok(())
 }
 

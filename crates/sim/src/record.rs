@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
+use crate::tally::Counter;
+
 const SHARDS: usize = 64;
 
 /// What is known of one message at one recipient.
@@ -72,11 +74,22 @@ type Shard = HashMap<u128, Receipts>;
 #[derive(Debug)]
 pub struct Record {
     shards: Vec<Mutex<Shard>>,
+    // Kept beside, so that asking for counts a second does not walk a million messages.
+    pairs: Counter,
+    copies: Counter,
+    repeated: Counter,
+    different: Counter,
 }
 
 impl Default for Record {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            pairs: Counter::default(),
+            copies: Counter::default(),
+            repeated: Counter::default(),
+            different: Counter::default(),
+        }
     }
 }
 
@@ -86,17 +99,25 @@ impl Record {
         let key = key(message_id);
         let new = || Receipt { recipient: recipient.into(), sha256, count: 1, identical: true };
         let mut shard = self.shard(key);
-        match shard.get_mut(&key) {
-            None => {
-                shard.insert(key, Receipts::One(new()));
-            }
-            Some(receipts) => match receipts.as_mut_slice().iter_mut().find(|known| &*known.recipient == recipient) {
-                Some(known) => {
-                    known.count += 1;
-                    known.identical &= known.sha256 == sha256;
-                }
-                None => receipts.push(new()),
-            },
+        self.copies.add(1);
+        let Some(receipts) = shard.get_mut(&key) else {
+            self.pairs.add(1);
+            shard.insert(key, Receipts::One(new()));
+            return;
+        };
+        let known = receipts.as_mut_slice().iter_mut().find(|known| &*known.recipient == recipient);
+        let Some(known) = known else {
+            self.pairs.add(1);
+            receipts.push(new());
+            return;
+        };
+        known.count += 1;
+        if known.count == 2 {
+            self.repeated.add(1);
+        }
+        if known.identical && known.sha256 != sha256 {
+            known.identical = false;
+            self.different.add(1);
         }
     }
 
@@ -108,23 +129,22 @@ impl Record {
 
     /// How many different Message-IDs came.
     pub fn messages(&self) -> u64 {
-        self.sum(|shard| shard.len() as u64)
+        self.shards.iter().map(|shard| lock(shard).len() as u64).sum()
     }
 
     /// How many (Message-ID, recipient) pairs came, each counted once.
     pub fn pairs(&self) -> u64 {
-        self.sum(|shard| shard.values().map(|receipts| receipts.as_slice().len() as u64).sum())
+        self.pairs.get()
     }
 
     /// How many copies came in all.
     pub fn copies(&self) -> u64 {
-        self.sum(|shard| all(shard).map(|receipt| u64::from(receipt.count)).sum())
+        self.copies.get()
     }
 
     /// How many pairs came more than once, and how many of these with different bytes.
     pub fn duplicate_counts(&self) -> (u64, u64) {
-        let count = |wanted: fn(&Receipt) -> bool| self.sum(|shard| all(shard).filter(|r| wanted(r)).count() as u64);
-        (count(|receipt| receipt.count > 1), count(|receipt| !receipt.identical))
+        (self.repeated.get(), self.different.get())
     }
 
     /// The pairs that came more than once, at most `limit` of them.
@@ -162,14 +182,13 @@ impl Record {
         for shard in &self.shards {
             *lock(shard) = Shard::new();
         }
+        for counter in [&self.pairs, &self.copies, &self.repeated, &self.different] {
+            counter.clear();
+        }
     }
 
     fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
         lock(&self.shards[(key % SHARDS as u128) as usize])
-    }
-
-    fn sum(&self, count: impl Fn(&Shard) -> u64) -> u64 {
-        self.shards.iter().map(|shard| count(&lock(shard))).sum()
     }
 }
 

@@ -89,6 +89,23 @@ async fn answers_are_remembered_and_temporary_failures_are_not() {
 }
 
 #[tokio::test]
+async fn a_campaign_asks_for_many_domains_at_once() {
+    let rig = Rig::new().await;
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..600 {
+        let resolver = rig.resolver.clone();
+        // Each name twice: the second asker shares the first one's question or its answer.
+        asking.spawn(async move { resolver.mx(&domain(&format!("mail{}.test", n / 2))).await });
+    }
+    let mut found = 0;
+    while let Some(answer) = asking.join_next().await {
+        found += usize::from(matches!(answer.expect("no panic"), Ok(MxAnswer::Hosts(_))));
+    }
+    assert_eq!(found, 600);
+    assert_eq!(rig.world.stats().dns_questions, 300);
+}
+
+#[tokio::test]
 async fn a_rehearsal_with_real_domains() {
     let rig = Rig::with(WorldConfig { other_domains: OtherDomains::Accept, ..WorldConfig::default() }).await;
     assert_eq!(hosts(&rig, "gmail.com").await, [(10, "mx1.gmail.com".to_owned())]);

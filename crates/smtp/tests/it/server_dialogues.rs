@@ -6,6 +6,7 @@ use std::time::Duration;
 use postrider_mail::command::{MailParams, RcptParams};
 use postrider_mail::mailbox::Mailbox;
 use postrider_smtp::server::{Answer, AuthOffer, Ended, Flow, Handler, Recipient, SessionConfig, serve};
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
@@ -291,4 +292,68 @@ async fn logins() {
     clear.hear().await;
     assert!(!clear.ask("EHLO us.test").await.contains("AUTH"));
     assert_eq!(codes(&clear.ask("AUTH PLAIN AHJlbGF5AHNlY3JldA==").await), ["503"]);
+}
+
+/// A session's worth of commands, a message with dots in awkward places among them.
+const WHOLE: &[u8] = b"MAIL FROM:<a@us.test>\r\nRCPT TO:<b@mx.test>\r\nRCPT TO:<no@mx.test>\r\nNOOP\r\n";
+const MESSAGE: &[u8] = b"Subject: x\r\n\r\n..\r\n..a\r\nb.\r\n\r\n.\r\n";
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// However the network cuts the bytes, the replies and the kept message are the same.
+    #[test]
+    fn cuts_change_nothing(cuts in proptest::collection::vec(1_usize..20, 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let (heard, kept) = runtime.expect("a runtime").block_on(async {
+            let mut client = Client::greeted().await;
+            let mut heard = String::new();
+            for part in [WHOLE, b"DATA\r\n", MESSAGE, b"QUIT\r\n"] {
+                let mut rest = part;
+                let mut cuts = cuts.iter().cycle();
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at(rest.len().min(*cuts.next().expect("a cycle")));
+                    client.send(now).await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    rest = later;
+                }
+                heard.push_str(&client.hear().await);
+            }
+            let kept = client.kept.lock().expect("nobody panicked").clone();
+            (heard, kept)
+        });
+        prop_assert_eq!(codes(&heard), ["250", "250", "550", "250", "354", "250", "221"]);
+        prop_assert_eq!(kept, [(vec!["b@mx.test".to_owned()], b"Subject: x\r\n\r\n.\r\n.a\r\nb.\r\n\r\n".to_vec())]);
+    }
+
+    /// Any bytes at all: every reply is well formed, and the session ends within its limits.
+    #[test]
+    fn noise_is_answered_in_order(noise in proptest::collection::vec(
+        prop_oneof![
+            3 => proptest::collection::vec(any::<u8>(), 0..40),
+            1 => Just(b"\r\n".to_vec()),
+            1 => Just(b"DATA\r\n".to_vec()),
+            1 => Just(b"MAIL FROM:<a@b.test>\r\n".to_vec()),
+            1 => Just(b"RCPT TO:<a@b.test>\r\n".to_vec()),
+            1 => Just(b"\r\n.\r\n".to_vec()),
+            1 => Just(b"AUTH LOGIN\r\n".to_vec()),
+            1 => Just(b"STARTTLS\r\n".to_vec()),
+            1 => Just(b"EHLO x\r\n".to_vec()),
+        ], 0..30)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let heard = runtime.expect("a runtime").block_on(async {
+            let mut client = Client::greeted().await;
+            for piece in noise {
+                client.send(&piece).await;
+            }
+            let heard = client.hear().await;
+            client.ended().await;
+            heard
+        });
+        for line in heard.lines() {
+            let bytes = line.as_bytes();
+            prop_assert!(bytes.len() >= 4 && bytes[..3].iter().all(u8::is_ascii_digit), "{line:?}");
+            prop_assert!(matches!(bytes[3], b' ' | b'-'), "{line:?}");
+        }
+    }
 }
