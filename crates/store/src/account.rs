@@ -8,15 +8,15 @@ use postrider_mail::mailbox::Mailbox;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::Store;
 use crate::actor::Actor;
 use crate::db::{Lane, Tx};
 use crate::error::Result;
+use crate::password;
 use crate::read::{check_text, conflict, not_found, refused, word};
 use crate::secret::Secret;
 use crate::session::NewSession;
 use crate::sql::{Row, args, sql};
-use crate::password;
-use crate::Store;
 
 /// Failed log-ins in a row before the account waits.
 const FREE_FAILURES: i64 = 5;
@@ -111,12 +111,19 @@ impl Store {
         let account = self.insert_account(&mut tx, by, &new, hash).await?;
         self.put_role(&mut tx, workspace, account, role).await?;
         self.close_setup(&mut tx).await?;
-        self.note(&mut tx, Some(workspace), by, "account.create", &account.to_string(), json!({ "role": role })).await?;
+        self.note(&mut tx, Some(workspace), by, "account.create", &account.to_string(), json!({ "role": role }))
+            .await?;
         tx.commit().await?;
         Ok(account)
     }
 
-    pub(crate) async fn insert_account(&self, tx: &mut Tx, _by: &Actor, new: &NewAccount, hash: String) -> Result<AccountId> {
+    pub(crate) async fn insert_account(
+        &self,
+        tx: &mut Tx,
+        _by: &Actor,
+        new: &NewAccount,
+        hash: String,
+    ) -> Result<AccountId> {
         let mailbox = parse_mailbox(&new.mailbox)?;
         check_text("account name", &new.name, 100)?;
         let id = AccountId(self.next_id());
@@ -135,7 +142,13 @@ impl Store {
         Ok(id)
     }
 
-    pub(crate) async fn put_role(&self, tx: &mut Tx, workspace: WorkspaceId, account: AccountId, role: Role) -> Result<()> {
+    pub(crate) async fn put_role(
+        &self,
+        tx: &mut Tx,
+        workspace: WorkspaceId,
+        account: AccountId,
+        role: Role,
+    ) -> Result<()> {
         let put = tx
             .execute(
                 sql!(
@@ -233,15 +246,16 @@ impl Store {
             return Err(not_found("account"));
         }
         if administrators_left == 0 {
-            return Err(refused("remove the account: it is the last administrator of the workspace; name another first"));
+            return Err(refused(
+                "remove the account: it is the last administrator of the workspace; name another first",
+            ));
         }
+        tx.execute(sql!("DELETE FROM role WHERE workspace_id = $1 AND account_id = $2"), args![workspace, account])
+            .await?;
         tx.execute(
-            sql!("DELETE FROM role WHERE workspace_id = $1 AND account_id = $2"),
-            args![workspace, account],
-        )
-        .await?;
-        tx.execute(
-            sql!("UPDATE api_key SET revoked_at = $3 WHERE workspace_id = $1 AND created_by = $2 AND revoked_at IS NULL"),
+            sql!(
+                "UPDATE api_key SET revoked_at = $3 WHERE workspace_id = $1 AND created_by = $2 AND revoked_at IS NULL"
+            ),
             args![workspace, account.to_string(), self.now()],
         )
         .await?;
@@ -281,8 +295,15 @@ impl Store {
             if open {
                 self.count_failure(&mut tx, account).await?;
             }
-            self.note(&mut tx, None, &Actor::Account(account), "account.log_in_refused", &account.to_string(), json!({}))
-                .await?;
+            self.note(
+                &mut tx,
+                None,
+                &Actor::Account(account),
+                "account.log_in_refused",
+                &account.to_string(),
+                json!({}),
+            )
+            .await?;
             tx.commit().await?;
             return Ok(LogIn::Refused);
         }
@@ -313,11 +334,8 @@ impl Store {
             )
             .await?;
         if let Some(wait) = wait_after(row.int("failed_logins")?) {
-            tx.execute(
-                sql!("UPDATE account SET locked_until = $2 WHERE id = $1"),
-                args![account, self.now() + wait],
-            )
-            .await?;
+            tx.execute(sql!("UPDATE account SET locked_until = $2 WHERE id = $1"), args![account, self.now() + wait])
+                .await?;
         }
         Ok(())
     }

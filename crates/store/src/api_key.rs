@@ -5,14 +5,14 @@ use postrider_domain::id::{ApiKeyId, WorkspaceId};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::Store;
 use crate::access::{Grant, Identity, Who};
 use crate::actor::Actor;
+use crate::db::Lane;
 use crate::error::{Result, StoreError};
 use crate::read::{check_name, not_found, refused};
 use crate::secret::{Secret, random_letters, random_token, sha256};
 use crate::sql::{Row, args, sql};
-use crate::Store;
-use crate::db::Lane;
 
 /// How every key begins, so that secret scanners know it.
 pub const KEY_START: &str = "pr_";
@@ -188,9 +188,7 @@ impl Store {
         let mut tx = self.begin(Lane::Web).await?;
         let found = tx
             .execute(
-                sql!(
-                    "UPDATE api_key SET revoked_at = coalesce(revoked_at, $3) WHERE workspace_id = $1 AND id = $2"
-                ),
+                sql!("UPDATE api_key SET revoked_at = coalesce(revoked_at, $3) WHERE workspace_id = $1 AND id = $2"),
                 args![workspace, id, self.now()],
             )
             .await?;

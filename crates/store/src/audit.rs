@@ -6,13 +6,13 @@ use postrider_domain::id::{AuditId, WorkspaceId};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::Store;
+use crate::actor::{Actor, ActorKind};
 use crate::db::{Lane, Tx};
 use crate::error::Result;
 use crate::page::{Page, PageRequest};
 use crate::read::{json, to_json, word};
 use crate::sql::{Row, args, sql};
-use crate::Store;
-use crate::actor::{Actor, ActorKind};
 
 /// One line of the audit.
 #[derive(Debug, Clone, Serialize)]

@@ -145,12 +145,9 @@ impl Store {
         mut new: NewConsent,
     ) -> Result<Consent> {
         let contact = self.contact_for_update(tx, workspace, new.contact).await?;
-        tx.opt(
-            sql!("SELECT id FROM purpose WHERE workspace_id = $1 AND id = $2"),
-            args![workspace, new.purpose],
-        )
-        .await?
-        .ok_or_else(|| not_found("purpose"))?;
+        tx.opt(sql!("SELECT id FROM purpose WHERE workspace_id = $1 AND id = $2"), args![workspace, new.purpose])
+            .await?
+            .ok_or_else(|| not_found("purpose"))?;
         let present = self.consent_in(tx, workspace, new.contact, new.purpose).await?;
         check_evidence(&new, present.as_ref())?;
         if let Some(wording) = new.wording {
@@ -168,7 +165,8 @@ impl Store {
             ConsentState::Granted => new.evidence.given_at.unwrap_or(now).min(now),
             ConsentState::Requested | ConsentState::Refused | ConsentState::Withdrawn => now,
         };
-        let mut consent = Consent { purpose: new.purpose, state: new.state, basis: new.evidence.basis, since, ledger_seq: 0 };
+        let mut consent =
+            Consent { purpose: new.purpose, state: new.state, basis: new.evidence.basis, since, ledger_seq: 0 };
         if new.state == ConsentState::Granted && by.kind() == Actor::Person.kind() {
             let mailbox = postrider_mail::mailbox::Mailbox::parse(&contact.mailbox)
                 .map_err(|_| crate::StoreError::Corrupt("column contact.mailbox holds no mailbox".into()))?;

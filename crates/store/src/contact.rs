@@ -8,14 +8,14 @@ use postrider_mail::mailbox::Mailbox;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::Store;
 use crate::actor::Actor;
-use crate::tally::CONTACTS;
 use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest, after_prefix};
 use crate::read::{check_text, conflict, json, not_found, refused, to_json, word};
 use crate::sql::{Row, args, sql};
-use crate::Store;
+use crate::tally::CONTACTS;
 
 /// A person or mailbox in the book.
 #[derive(Clone, PartialEq, Serialize)]
@@ -160,7 +160,12 @@ pub(crate) fn parse_marks(text: &str) -> Result<Vec<AddressMark>> {
         .collect()
 }
 
-fn check_fields(attributes: &Attributes, zone: Option<&str>, language: Option<&str>, source: Option<&str>) -> Result<()> {
+fn check_fields(
+    attributes: &Attributes,
+    zone: Option<&str>,
+    language: Option<&str>,
+    source: Option<&str>,
+) -> Result<()> {
     check_attributes(attributes).map_err(|error| refused(format!("save the contact: {error}")))?;
     if let Some(zone) = zone {
         postrider_domain::schedule::zone(zone).map_err(|error| refused(format!("save the contact: {error}")))?;
@@ -330,10 +335,8 @@ impl Store {
                 args![workspace, prefix, end, last, limit + 1],
             )
             .await?;
-        let contacts = rows
-            .iter()
-            .map(|row| Ok((row.text("mailbox_norm")?, Contact::read(row)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let contacts =
+            rows.iter().map(|row| Ok((row.text("mailbox_norm")?, Contact::read(row)?))).collect::<Result<Vec<_>>>()?;
         Ok(Page::cut(contacts, limit, "contact-prefix", |(norm, _)| norm.clone()).map(|(_, contact)| contact))
     }
 
@@ -482,7 +485,12 @@ impl Store {
     }
 
     /// Reads a contact and holds its row: consent, opt-out, import and erasure all begin so and therefore take turns.
-    pub(crate) async fn contact_for_update(&self, tx: &mut Tx, workspace: WorkspaceId, id: ContactId) -> Result<Contact> {
+    pub(crate) async fn contact_for_update(
+        &self,
+        tx: &mut Tx,
+        workspace: WorkspaceId,
+        id: ContactId,
+    ) -> Result<Contact> {
         let row = tx
             .opt(
                 sql!(

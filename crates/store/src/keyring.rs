@@ -28,8 +28,9 @@ impl Store {
             )
             .await?;
         // The id travels as one byte in every token.
-        let next = u8::try_from(row.int("last")? + 1)
-            .map_err(|_| refused("rotate the link keys: a workspace has at most 255, and old ones must go on verifying"))?;
+        let next = u8::try_from(row.int("last")? + 1).map_err(|_| {
+            refused("rotate the link keys: a workspace has at most 255, and old ones must go on verifying")
+        })?;
         let now = self.now();
         tx.execute(
             sql!("UPDATE link_key SET retired_at = $2 WHERE workspace_id = $1 AND retired_at IS NULL"),

@@ -148,12 +148,14 @@ impl Store {
 
     /// Appends entries; the number of the first one. Takes the head's row lock: call it after every other lock, and
     /// once per batch.
-    pub(crate) async fn append_to_ledger(&self, tx: &mut Tx, workspace: WorkspaceId, entries: &[Payload]) -> Result<i64> {
+    pub(crate) async fn append_to_ledger(
+        &self,
+        tx: &mut Tx,
+        workspace: WorkspaceId,
+        entries: &[Payload],
+    ) -> Result<i64> {
         let head = tx
-            .opt(
-                sql!("SELECT seq, hash FROM ledger_head WHERE workspace_id = $1 {for_update}"),
-                args![workspace],
-            )
+            .opt(sql!("SELECT seq, hash FROM ledger_head WHERE workspace_id = $1 {for_update}"), args![workspace])
             .await?
             .ok_or_else(|| not_found("workspace"))?;
         let first = head.int("seq")? + 1;
@@ -361,7 +363,8 @@ impl Store {
                                     && payload.purpose.map(PurposeId::get) == row.int_opt("purpose_id")?
                                     && payload.at == row.int("at")?;
                                 if !same {
-                                    report.fault(format!("entry {seq} was changed: its columns differ from its payload"));
+                                    report
+                                        .fault(format!("entry {seq} was changed: its columns differ from its payload"));
                                 }
                                 named.extend(payload.erased);
                             }
@@ -415,8 +418,11 @@ impl Store {
     /// # Errors
     /// The database fails, or the file cannot be written.
     pub async fn seal_ledger_heads(&self) -> Result<()> {
-        let rows =
-            self.read().await?.all(sql!("SELECT workspace_id, seq, hash FROM ledger_head WHERE seq > 0"), args![]).await?;
+        let rows = self
+            .read()
+            .await?
+            .all(sql!("SELECT workspace_id, seq, hash FROM ledger_head WHERE seq > 0"), args![])
+            .await?;
         let mut heads = BTreeMap::new();
         for row in &rows {
             heads.insert(row.int("workspace_id")?, (row.int("seq")?, hex(&row.bytes("hash")?)));

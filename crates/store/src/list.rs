@@ -190,7 +190,13 @@ impl Store {
     ///
     /// # Errors
     /// The list or one of the contacts does not exist in the workspace; nobody is added then.
-    pub async fn add_members(&self, workspace: WorkspaceId, by: &Actor, list: ListId, contacts: &[ContactId]) -> Result<u64> {
+    pub async fn add_members(
+        &self,
+        workspace: WorkspaceId,
+        by: &Actor,
+        list: ListId,
+        contacts: &[ContactId],
+    ) -> Result<u64> {
         check_number(contacts)?;
         let mut tx = self.begin(Lane::Web).await?;
         let added = self.join_list(&mut tx, workspace, list, contacts).await?;
@@ -222,7 +228,8 @@ impl Store {
         if removed > 0 {
             self.count(&mut tx, workspace, None, &[(members_counter(list), -removed.cast_signed())]).await?;
         }
-        self.note(&mut tx, Some(workspace), by, "list.remove", &list.to_string(), json!({ "removed": removed })).await?;
+        self.note(&mut tx, Some(workspace), by, "list.remove", &list.to_string(), json!({ "removed": removed }))
+            .await?;
         tx.commit().await?;
         Ok(removed)
     }

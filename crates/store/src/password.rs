@@ -42,7 +42,8 @@ pub(crate) async fn verify(password: &Secret, hash: Option<String>) -> Result<bo
     let password = password.clone();
     apart(move || {
         let Some(hash) = hash else {
-            let _same_work: PasswordHash = hasher()?.hash_password(password.reveal().as_bytes()).map_err(|_| failed())?;
+            let _same_work: PasswordHash =
+                hasher()?.hash_password(password.reveal().as_bytes()).map_err(|_| failed())?;
             return Ok(false);
         };
         let hash = PasswordHash::new(&hash)

@@ -153,7 +153,13 @@ impl Store {
     ///
     /// # Errors
     /// The workspace has no such purpose, or the name is refused.
-    pub async fn rename_purpose(&self, workspace: WorkspaceId, by: &Actor, id: PurposeId, name: &str) -> Result<Purpose> {
+    pub async fn rename_purpose(
+        &self,
+        workspace: WorkspaceId,
+        by: &Actor,
+        id: PurposeId,
+        name: &str,
+    ) -> Result<Purpose> {
         check_name("purpose name", name, 100)?;
         let mut tx = self.begin(Lane::Web).await?;
         let changed = tx

@@ -37,7 +37,11 @@ pub(crate) fn json_opt<T: DeserializeOwned>(row: &Row, column: &str) -> Result<O
 fn parse_json<T: DeserializeOwned>(text: &str, column: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
         // The error text of serde_json can quote the value; the place is enough and holds no personal data.
-        StoreError::Corrupt(format!("column {column} holds JSON of another form (line {}, column {})", error.line(), error.column()))
+        StoreError::Corrupt(format!(
+            "column {column} holds JSON of another form (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }
 

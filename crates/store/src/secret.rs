@@ -55,9 +55,9 @@ impl std::fmt::Debug for SecretBytes {
 
 /// Fills a buffer from the system's random source.
 pub(crate) fn fill_random(buffer: &mut [u8]) -> Result<()> {
-    SystemRandom::new()
-        .fill(buffer)
-        .map_err(|_| StoreError::Sealed("read random bytes: the system's random source failed; restart the machine".into()))
+    SystemRandom::new().fill(buffer).map_err(|_| {
+        StoreError::Sealed("read random bytes: the system's random source failed; restart the machine".into())
+    })
 }
 
 /// 256 random bits as 43 letters of base64url.

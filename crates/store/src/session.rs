@@ -5,6 +5,7 @@ use postrider_domain::id::{AccountId, WorkspaceId};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::Store;
 use crate::access::{Grant, Identity, Who};
 use crate::actor::Actor;
 use crate::db::{Lane, Tx};
@@ -12,7 +13,6 @@ use crate::error::Result;
 use crate::read::word;
 use crate::secret::{Secret, random_token, sha256};
 use crate::sql::{args, sql};
-use crate::Store;
 
 /// Longest life of a session in milliseconds, used or not.
 pub const SESSION_LIFE_MS: i64 = 14 * 86_400_000;
@@ -50,7 +50,8 @@ impl Store {
         let token = Secret::new(random_token()?);
         let now = self.now();
         tx.execute(sql!("DELETE FROM session WHERE account_id = $1 AND expires_at <= $2"), args![account, now]).await?;
-        let agent = from.agent.as_ref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect::<String>());
+        let agent =
+            from.agent.as_ref().map(|agent| agent.chars().filter(|c| !c.is_control()).take(200).collect::<String>());
         tx.execute(
             sql!(
                 "INSERT INTO session (hash, account_id, created_at, expires_at, last_used_at, agent, ip) \

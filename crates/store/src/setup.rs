@@ -5,16 +5,16 @@ use postrider_domain::id::{AccountId, WorkspaceId};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
+use crate::Store;
 use crate::account::NewAccount;
 use crate::actor::Actor;
 use crate::db::{Lane, Tx};
 use crate::error::Result;
+use crate::password;
 use crate::read::refused;
 use crate::secret::{Secret, random_letters, sha256};
-use crate::workspace::NewWorkspace;
 use crate::sql::{args, sql};
-use crate::password;
-use crate::Store;
+use crate::workspace::NewWorkspace;
 
 /// How long a code is valid, in milliseconds.
 pub const SETUP_CODE_LIFE_MS: i64 = 30 * 60_000;
@@ -76,9 +76,8 @@ impl Store {
     ) -> Result<(AccountId, WorkspaceId)> {
         let hash = password::hash(&administrator.password).await?;
         let mut tx = self.begin(Lane::Web).await?;
-        let row = tx
-            .opt(sql!("SELECT code_hash, expires_at, done_at FROM setup WHERE id = 1 {for_update}"), args![])
-            .await?;
+        let row =
+            tx.opt(sql!("SELECT code_hash, expires_at, done_at FROM setup WHERE id = 1 {for_update}"), args![]).await?;
         let fits = match &row {
             None => false,
             Some(row) => {
@@ -98,7 +97,8 @@ impl Store {
         let account = self.insert_account(&mut tx, &Actor::Console, &administrator, hash).await?;
         self.put_role(&mut tx, workspace.id, account, Role::Administrator).await?;
         self.close_setup(&mut tx).await?;
-        self.note(&mut tx, Some(workspace.id), &Actor::Console, "setup.finish", &account.to_string(), json!({})).await?;
+        self.note(&mut tx, Some(workspace.id), &Actor::Console, "setup.finish", &account.to_string(), json!({}))
+            .await?;
         tx.commit().await?;
         Ok((account, workspace.id))
     }

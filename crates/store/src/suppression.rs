@@ -121,19 +121,20 @@ impl Store {
     pub async fn suppress(&self, workspace: WorkspaceId, by: &Actor, new: NewSuppression) -> Result<Suppression> {
         check_text("source", &new.source, 500)?;
         let mut tx = self.begin(Lane::Web).await?;
-        let id = self.put_suppression(&mut tx, workspace, &new).await?;
-        self.note(&mut tx, Some(workspace), by, "suppression.add", &id.to_string(), json!({ "reason": new.reason })).await?;
+        let (id, _) = self.put_suppression(&mut tx, workspace, &new).await?;
+        self.note(&mut tx, Some(workspace), by, "suppression.add", &id.to_string(), json!({ "reason": new.reason }))
+            .await?;
         tx.commit().await?;
         self.suppression(workspace, id).await
     }
 
-    /// As [`Store::suppress`], inside a transaction; the id of the one now in force.
+    /// As [`Store::suppress`], inside a transaction; the id of the one now in force, and whether it is new.
     pub(crate) async fn put_suppression(
         &self,
         tx: &mut Tx,
         workspace: WorkspaceId,
         new: &NewSuppression,
-    ) -> Result<SuppressionId> {
+    ) -> Result<(SuppressionId, bool)> {
         let (digest, mailbox, domain) = match &new.whom {
             Whom::Mailbox(mailbox) => {
                 let norm = mailbox.normalised();
@@ -144,7 +145,7 @@ impl Store {
         let scope = new.scope.unwrap_or_else(|| new.reason.default_scope());
         let now = self.now();
         // An expired one is made anew; one that only an erasure left keeps its digest-only form.
-        tx.execute(
+        let put = tx.execute(
             sql!(
                 "INSERT INTO suppression (id, workspace_id, digest, mailbox_norm, domain, reason, scope, source, since, until, \
                  delivery_id) SELECT $1, w.id, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM workspace w WHERE w.id = $2 \
@@ -174,7 +175,7 @@ impl Store {
             )
             .await?
             .ok_or_else(|| not_found("workspace"))?;
-        Ok(SuppressionId(row.int("id")?))
+        Ok((SuppressionId(row.int("id")?), put > 0))
     }
 
     /// A suppression by id.
@@ -215,12 +216,9 @@ impl Store {
                 "lift the suppression: its reason is `{reason}`, and only the person can take that back, by agreeing anew"
             )));
         }
-        tx.execute(
-            sql!("DELETE FROM suppression WHERE workspace_id = $1 AND id = $2"),
-            args![workspace, id],
-        )
-        .await?;
-        self.note(&mut tx, Some(workspace), by, "suppression.lift", &id.to_string(), json!({ "reason": reason })).await?;
+        tx.execute(sql!("DELETE FROM suppression WHERE workspace_id = $1 AND id = $2"), args![workspace, id]).await?;
+        self.note(&mut tx, Some(workspace), by, "suppression.lift", &id.to_string(), json!({ "reason": reason }))
+            .await?;
         tx.commit().await
     }
 
@@ -275,52 +273,51 @@ impl Store {
         let before: i64 = page.position("suppression")?.unwrap_or(i64::MAX);
         let limit = page.rows();
         let mut reader = self.read().await?;
-        let rows = match &filter.mailbox {
-            Some(mailbox) => {
-                reader
-                    .all(
-                        sql!(
-                            "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
+        let rows =
+            match &filter.mailbox {
+                Some(mailbox) => {
+                    reader
+                        .all(
+                            sql!(
+                                "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
                              FROM suppression WHERE workspace_id = $1 AND (digest = $2 OR digest = $3) AND id < $4 \
                              AND (CAST($5 AS TEXT) IS NULL OR reason = $5) ORDER BY id DESC LIMIT $6"
-                        ),
-                        args![
-                            workspace,
-                            self.digest(&mailbox.normalised()),
-                            self.domain_digest(mailbox.domain().as_str()),
-                            before,
-                            filter.reason.map(SuppressionReason::as_str),
-                            limit + 1
-                        ],
-                    )
-                    .await?
-            }
-            None => match filter.reason {
-                None => {
-                    reader
-                        .all(
-                            sql!(
-                                "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
-                                 FROM suppression WHERE workspace_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
                             ),
-                            args![workspace, before, limit + 1],
+                            args![
+                                workspace,
+                                self.digest(&mailbox.normalised()),
+                                self.domain_digest(mailbox.domain().as_str()),
+                                before,
+                                filter.reason.map(SuppressionReason::as_str),
+                                limit + 1
+                            ],
                         )
                         .await?
                 }
-                Some(reason) => {
-                    reader
-                        .all(
-                            sql!(
-                                "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
+                None => {
+                    match filter.reason {
+                        None => reader
+                            .all(
+                                sql!(
+                                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
+                                 FROM suppression WHERE workspace_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+                                ),
+                                args![workspace, before, limit + 1],
+                            )
+                            .await?,
+                        Some(reason) => reader
+                            .all(
+                                sql!(
+                                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
                                  FROM suppression WHERE workspace_id = $1 AND reason = $2 AND id < $3 \
                                  ORDER BY id DESC LIMIT $4"
-                            ),
-                            args![workspace, reason.as_str(), before, limit + 1],
-                        )
-                        .await?
+                                ),
+                                args![workspace, reason.as_str(), before, limit + 1],
+                            )
+                            .await?,
+                    }
                 }
-            },
-        };
+            };
         let found = rows.iter().map(Suppression::read).collect::<Result<Vec<_>>>()?;
         Ok(Page::cut(found, limit, "suppression", |suppression| suppression.id.get()))
     }

@@ -46,7 +46,12 @@ impl Store {
     }
 
     /// One counter, summed over nodes; 0 when it was never added to.
-    pub(crate) async fn counted(&self, workspace: WorkspaceId, campaign: Option<CampaignId>, name: &str) -> Result<i64> {
+    pub(crate) async fn counted(
+        &self,
+        workspace: WorkspaceId,
+        campaign: Option<CampaignId>,
+        name: &str,
+    ) -> Result<i64> {
         self.read()
             .await?
             .one(

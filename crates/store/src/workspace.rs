@@ -5,12 +5,12 @@ use postrider_domain::id::WorkspaceId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::Store;
 use crate::actor::Actor;
 use crate::db::{Lane, Tx};
 use crate::error::Result;
 use crate::read::{check_lines, check_name, check_text, json, not_found, refused, to_json};
 use crate::sql::{Row, args, sql};
-use crate::Store;
 
 /// One organisation's part of the installation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -132,7 +132,8 @@ impl Workspace {
 /// Empty, or an http(s) address without anything that would break a header or a page.
 fn check_url(what: &str, url: &str) -> Result<()> {
     let scheme = url.starts_with("https://") || url.starts_with("http://");
-    let plain = url.len() <= 1000 && url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"' | b'\\'));
+    let plain =
+        url.len() <= 1000 && url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"' | b'\\'));
     if url.is_empty() || (scheme && plain) {
         Ok(())
     } else {

@@ -1,0 +1,602 @@
+//! What happened, person by person: totals of a campaign, deliveries as report rows, attempts, exclusions.
+//!
+//! Totals come from counters, listings from keyset pages over an index; nothing here counts a long table.
+
+use std::collections::BTreeMap;
+
+use postrider_domain::bounce::BounceClass;
+use postrider_domain::gate::Withheld;
+use postrider_domain::id::{AttemptId, CampaignId, ContactId, DeliveryId, MessageId, WorkspaceId};
+use postrider_domain::outcome::{AttemptResult, OutcomeKind, ReportStatus, report_status};
+use postrider_domain::queue::Ledger;
+use postrider_domain::stream::Stream;
+use postrider_mail::stage::Stage;
+use serde::Serialize;
+
+use crate::Store;
+use crate::counter::{ATTEMPTS, IN_DOUBT_RESENT, ledger_of};
+use crate::error::Result;
+use crate::page::{Page, PageRequest};
+use crate::read::{not_found, word, word_opt};
+use crate::sql::{Row, args, sql};
+use crate::tally::OPT_OUTS;
+
+/// Rows looked at to tell time-outs from other expiries.
+const EXPIRED_LOOK: i64 = 200_000;
+
+/// The totals of a campaign.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CampaignReport {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Every frozen delivery, accounted for once.
+    pub ledger: Ledger,
+    /// Contacts left out when the audience was frozen, by reason.
+    pub excluded: BTreeMap<String, i64>,
+    /// Deliveries withheld after freezing, by reason.
+    pub withheld: BTreeMap<String, i64>,
+    /// Attempts made.
+    pub attempts: i64,
+    /// Deliveries in doubt that were sent again.
+    pub in_doubt_resent: i64,
+    /// People who opted out through its links.
+    pub opt_outs: i64,
+}
+
+/// A delivery as a report row: sent at, status, detail, attempt n of m.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct DeliveryRow {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The campaign, if it belongs to one.
+    pub campaign: Option<CampaignId>,
+    /// The single message, if it is one.
+    pub message: Option<MessageId>,
+    /// The contact, if it has one.
+    pub contact: Option<ContactId>,
+    /// The mailbox; empty once erased.
+    pub mailbox: String,
+    /// The stream.
+    pub stream: Stream,
+    /// When the last attempt was made, i64 milliseconds UTC.
+    pub sent_at: Option<i64>,
+    /// The word of the row.
+    pub status: ReportStatus,
+    /// What the remote host said last, or why it was withheld or held.
+    pub detail: String,
+    /// Attempts made: the n of "n of m".
+    pub attempt: i64,
+    /// Attempts planned: the m of "n of m".
+    pub of: i64,
+    /// When the outcome was reached, i64 milliseconds UTC.
+    pub outcome_at: Option<i64>,
+    /// When it is tried again, i64 milliseconds UTC; while it is queued.
+    pub next_at: Option<i64>,
+}
+
+impl std::fmt::Debug for DeliveryRow {
+    /// Redacted: the mailbox must not reach a log by accident (SEC-74).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeliveryRow")
+            .field("id", &self.id)
+            .field("status", &self.status)
+            .field("attempt", &self.attempt)
+            .field("of", &self.of)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One try of a delivery.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttemptRow {
+    /// Its id.
+    pub id: AttemptId,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Which try it was, from 1.
+    pub n: i64,
+    /// When it began, i64 milliseconds UTC.
+    pub at: i64,
+    /// How long it took, in milliseconds.
+    pub duration_ms: i64,
+    /// The step at which it ended.
+    #[serde(serialize_with = "stage_word")]
+    pub stage: Stage,
+    /// How it ended.
+    pub result: AttemptResult,
+    /// The reply code.
+    pub code: Option<i64>,
+    /// The enhanced status.
+    pub enhanced: Option<String>,
+    /// What the remote host said, or what went wrong; empty once the contact is erased.
+    pub text: String,
+    /// The class that we read from it.
+    pub class: Option<BounceClass>,
+    /// The host.
+    pub host: String,
+    /// Its address.
+    pub ip: String,
+    /// The egress source.
+    pub source: String,
+    /// TLS version and cipher; empty for clear text.
+    pub tls: String,
+    /// What was done about it after a crash: `resent`, `assumed` or `held`.
+    pub doubt: Option<String>,
+}
+
+/// The word of a stage: the mail crate is free of serde.
+fn stage_word<S: serde::Serializer>(stage: &Stage, s: S) -> std::result::Result<S::Ok, S::Error> {
+    s.serialize_str(stage.as_str())
+}
+
+/// A contact that was left out when the audience was frozen.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct ExclusionRow {
+    /// The contact.
+    pub contact: ContactId,
+    /// Its mailbox; empty once erased.
+    pub mailbox: String,
+    /// Why.
+    pub reason: Withheld,
+    /// When, i64 milliseconds UTC.
+    pub at: i64,
+}
+
+/// Whose deliveries a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveriesOf {
+    /// Of a campaign, with one status if named.
+    Campaign(CampaignId, Option<ReportStatus>),
+    /// Of a contact, newest first.
+    Contact(ContactId),
+    /// Of a single message.
+    Message(MessageId),
+    /// Of all single messages, newest first.
+    SingleMessages,
+}
+
+/// Whose attempts a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptsOf {
+    /// Of one delivery, in their order.
+    Delivery(DeliveryId),
+    /// Of a campaign, newest first.
+    Campaign(CampaignId),
+}
+
+impl DeliveryRow {
+    fn read(row: &Row) -> Result<DeliveryRow> {
+        let outcome = word_opt(row, "outcome", OutcomeKind::parse)?;
+        let last = word_opt(row, "last_result", AttemptResult::parse)?;
+        let held = row.text_opt("held_reason")?;
+        let status = match outcome {
+            Some(kind) => report_status(kind, last),
+            None if row.int_opt("doubt_epoch")?.is_some() => ReportStatus::InDoubt,
+            None if held.is_some() => ReportStatus::Held,
+            None => ReportStatus::Queued,
+        };
+        let said = row.text_opt("last_text")?;
+        let detail = row.text_opt("reason")?.or(held).or(said).unwrap_or_default();
+        Ok(DeliveryRow {
+            id: DeliveryId(row.int("id")?),
+            campaign: row.int_opt("campaign_id")?.map(CampaignId),
+            message: row.int_opt("message_id")?.map(MessageId),
+            contact: row.int_opt("contact_id")?.map(ContactId),
+            mailbox: row.text("mailbox")?,
+            stream: word(row, "stream", Stream::parse)?,
+            sent_at: row.int_opt("last_at")?,
+            status,
+            detail,
+            attempt: row.int("attempts")?,
+            of: row.int("max_attempts")?,
+            outcome_at: row.int_opt("outcome_at")?,
+            next_at: row.int_opt("ready_at")?,
+        })
+    }
+}
+
+impl AttemptRow {
+    pub(crate) fn read(row: &Row) -> Result<AttemptRow> {
+        Ok(AttemptRow {
+            id: AttemptId(row.int("id")?),
+            delivery: DeliveryId(row.int("delivery_id")?),
+            n: row.int("n")?,
+            at: row.int("at")?,
+            duration_ms: row.int("duration_ms")?,
+            stage: word(row, "stage", Stage::parse)?,
+            result: word(row, "result", AttemptResult::parse)?,
+            code: row.int_opt("code")?,
+            enhanced: row.text_opt("enhanced")?,
+            text: row.text("text")?,
+            class: word_opt(row, "class", BounceClass::parse)?,
+            host: row.text("host")?,
+            ip: row.text("ip")?,
+            source: row.text("source")?,
+            tls: row.text("tls")?,
+            doubt: row.text_opt("doubt")?,
+        })
+    }
+}
+
+/// What a status means in the columns: the outcome, and whether the last attempt broke; `None`: unsettled.
+const fn columns_of(status: ReportStatus) -> Option<(OutcomeKind, Option<bool>)> {
+    match status {
+        ReportStatus::Sent => Some((OutcomeKind::Accepted, None)),
+        ReportStatus::Bounced => Some((OutcomeKind::Rejected, None)),
+        ReportStatus::Timeout => Some((OutcomeKind::Expired, Some(true))),
+        ReportStatus::Expired => Some((OutcomeKind::Expired, Some(false))),
+        ReportStatus::Withheld => Some((OutcomeKind::Withheld, None)),
+        ReportStatus::Cancelled => Some((OutcomeKind::Cancelled, None)),
+        ReportStatus::Assumed => Some((OutcomeKind::Assumed, None)),
+        ReportStatus::Queued | ReportStatus::InDoubt | ReportStatus::Held => None,
+    }
+}
+
+impl Store {
+    /// The totals of a campaign, from counters.
+    ///
+    /// # Errors
+    /// The workspace has no such campaign.
+    pub async fn campaign_report(&self, workspace: WorkspaceId, campaign: CampaignId) -> Result<CampaignReport> {
+        self.campaign_exists(workspace, campaign).await?;
+        let counts = self.campaign_counts(workspace, campaign).await?;
+        let group = |prefix: &str| {
+            counts
+                .iter()
+                .filter_map(|(name, n)| name.strip_prefix(prefix).map(|reason| (reason.to_owned(), *n)))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let of = |name: &str| counts.get(name).copied().unwrap_or(0);
+        Ok(CampaignReport {
+            campaign,
+            ledger: ledger_of(&counts),
+            excluded: group("excluded:"),
+            withheld: group("withheld:"),
+            attempts: of(ATTEMPTS),
+            in_doubt_resent: of(IN_DOUBT_RESENT),
+            opt_outs: of(OPT_OUTS),
+        })
+    }
+
+    /// How many of a campaign's expired deliveries are time-outs; looks at most at 200,000 of them.
+    ///
+    /// # Errors
+    /// The workspace has no such campaign.
+    pub async fn timeouts(&self, workspace: WorkspaceId, campaign: CampaignId) -> Result<i64> {
+        self.campaign_exists(workspace, campaign).await?;
+        self.read()
+            .await?
+            .one(
+                sql!(
+                    "SELECT count(*) AS n FROM (SELECT last_result FROM delivery WHERE workspace_id = $1 \
+                     AND campaign_id = $2 AND outcome = 'expired' LIMIT $3) d WHERE d.last_result = 'broken'"
+                ),
+                args![workspace, campaign, EXPIRED_LOOK],
+            )
+            .await?
+            .int("n")
+    }
+
+    async fn campaign_exists(&self, workspace: WorkspaceId, campaign: CampaignId) -> Result<()> {
+        self.read()
+            .await?
+            .opt(sql!("SELECT id FROM campaign WHERE workspace_id = $1 AND id = $2"), args![workspace, campaign])
+            .await?
+            .map(|_| ())
+            .ok_or_else(|| not_found("campaign"))
+    }
+
+    /// A page of deliveries as report rows.
+    ///
+    /// # Errors
+    /// The workspace has no such campaign or contact, or the cursor is foreign.
+    pub async fn deliveries(
+        &self,
+        workspace: WorkspaceId,
+        of: DeliveriesOf,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        match of {
+            DeliveriesOf::Campaign(campaign, None) => {
+                self.campaign_exists(workspace, campaign).await?;
+                self.deliveries_by_contact(workspace, campaign, page).await
+            }
+            DeliveriesOf::Campaign(campaign, Some(status)) => {
+                self.campaign_exists(workspace, campaign).await?;
+                match columns_of(status) {
+                    Some((kind, broken)) => self.deliveries_settled(workspace, campaign, kind, broken, page).await,
+                    None => self.deliveries_open(workspace, campaign, status, page).await,
+                }
+            }
+            DeliveriesOf::Contact(contact) => self.deliveries_of_contact(workspace, contact, page).await,
+            DeliveriesOf::Message(message) => self.deliveries_of_message(workspace, message, page).await,
+            DeliveriesOf::SingleMessages => self.deliveries_of_messages(workspace, page).await,
+        }
+    }
+
+    /// All deliveries of a campaign in the order of their contacts, which is that of the unique index.
+    async fn deliveries_by_contact(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-contact")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.campaign_id = $2 AND d.contact_id > $3 AND d.workspace_id = $1 \
+                     ORDER BY d.contact_id LIMIT $4"
+                ),
+                args![workspace, campaign, after, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-contact", |row| row.contact.map_or(0, ContactId::get)))
+    }
+
+    async fn deliveries_settled(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        kind: OutcomeKind,
+        broken: Option<bool>,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-outcome")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.workspace_id = $1 AND d.campaign_id = $2 AND d.outcome = $3 AND d.id > $4 \
+                     AND (CAST($5 AS TEXT) IS NULL OR ($5 = 'yes') = (coalesce(d.last_result, '') = 'broken')) \
+                     ORDER BY d.id LIMIT $6"
+                ),
+                args![
+                    workspace,
+                    campaign,
+                    kind.as_str(),
+                    after,
+                    broken.map(|broken| if broken { "yes" } else { "no" }),
+                    limit + 1
+                ],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-outcome", |row| row.id.get()))
+    }
+
+    async fn deliveries_open(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        status: ReportStatus,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-open")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.workspace_id = $1 AND d.campaign_id = $2 AND d.outcome IS NULL AND d.id > $3 \
+                     AND CASE WHEN q.doubt_epoch IS NOT NULL THEN 'IN_DOUBT' WHEN q.held_reason IS NOT NULL THEN 'HELD' \
+                     ELSE 'QUEUED' END = $4 ORDER BY d.id LIMIT $5"
+                ),
+                args![workspace, campaign, after, status.as_str(), limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-open", |row| row.id.get()))
+    }
+
+    async fn deliveries_of_contact(
+        &self,
+        workspace: WorkspaceId,
+        contact: ContactId,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        self.contact(workspace, contact).await?;
+        let before: i64 = page.position("delivery-person")?.unwrap_or(i64::MAX);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.contact_id = $2 AND d.workspace_id = $1 AND d.id < $3 ORDER BY d.id DESC LIMIT $4"
+                ),
+                args![workspace, contact, before, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-person", |row| row.id.get()))
+    }
+
+    async fn deliveries_of_message(
+        &self,
+        workspace: WorkspaceId,
+        message: MessageId,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-message")?.unwrap_or(0);
+        let limit = page.rows();
+        let mut reader = self.read().await?;
+        reader
+            .opt(sql!("SELECT id FROM message WHERE workspace_id = $1 AND id = $2"), args![workspace, message])
+            .await?
+            .ok_or_else(|| not_found("message"))?;
+        let rows = reader
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.message_id = $2 AND d.workspace_id = $1 AND d.id > $3 ORDER BY d.id LIMIT $4"
+                ),
+                args![workspace, message, after, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-message", |row| row.id.get()))
+    }
+
+    async fn deliveries_of_messages(&self, workspace: WorkspaceId, page: &PageRequest) -> Result<Page<DeliveryRow>> {
+        let (message, delivery): (i64, i64) = page.position("delivery-single")?.unwrap_or((i64::MAX, 0));
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM message m JOIN delivery d ON d.message_id = m.id \
+                     LEFT JOIN queue q ON q.delivery_id = d.id WHERE m.workspace_id = $1 AND m.id <= $2 \
+                     AND (m.id < $2 OR d.id > $3) ORDER BY m.id DESC, d.id LIMIT $4"
+                ),
+                args![workspace, message, delivery, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-single", |row| (row.message.map_or(0, MessageId::get), row.id.get())))
+    }
+
+    /// One delivery as a report row.
+    ///
+    /// # Errors
+    /// The workspace has no such delivery.
+    pub async fn delivery(&self, workspace: WorkspaceId, id: DeliveryId) -> Result<DeliveryRow> {
+        let row = self
+            .read()
+            .await?
+            .opt(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.workspace_id = $1 AND d.id = $2"
+                ),
+                args![workspace, id],
+            )
+            .await?;
+        DeliveryRow::read(&row.ok_or_else(|| not_found("delivery"))?)
+    }
+
+    /// A page of attempts.
+    ///
+    /// # Errors
+    /// The workspace has no such delivery or campaign, or the cursor is foreign.
+    pub async fn attempts(
+        &self,
+        workspace: WorkspaceId,
+        of: AttemptsOf,
+        page: &PageRequest,
+    ) -> Result<Page<AttemptRow>> {
+        let limit = page.rows();
+        let rows = match of {
+            AttemptsOf::Delivery(delivery) => {
+                self.delivery(workspace, delivery).await?;
+                let after: i64 = page.position("attempt-delivery")?.unwrap_or(0);
+                let rows = self
+                    .read()
+                    .await?
+                    .all(
+                        sql!(
+                            "SELECT id, delivery_id, n, at, duration_ms, stage, result, code, enhanced, text, class, host, \
+                             ip, source, tls, doubt FROM attempt \
+                             WHERE delivery_id = $2 AND workspace_id = $1 AND id > $3 ORDER BY id LIMIT $4"
+                        ),
+                        args![workspace, delivery, after, limit + 1],
+                    )
+                    .await?;
+                let rows = rows.iter().map(AttemptRow::read).collect::<Result<Vec<_>>>()?;
+                return Ok(Page::cut(rows, limit, "attempt-delivery", |row| row.id.get()));
+            }
+            AttemptsOf::Campaign(campaign) => {
+                self.campaign_exists(workspace, campaign).await?;
+                let before: i64 = page.position("attempt-campaign")?.unwrap_or(i64::MAX);
+                self.read()
+                    .await?
+                    .all(
+                        sql!(
+                            "SELECT id, delivery_id, n, at, duration_ms, stage, result, code, enhanced, text, class, host, \
+                             ip, source, tls, doubt FROM attempt \
+                             WHERE workspace_id = $1 AND campaign_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
+                        ),
+                        args![workspace, campaign, before, limit + 1],
+                    )
+                    .await?
+            }
+        };
+        let rows = rows.iter().map(AttemptRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "attempt-campaign", |row| row.id.get()))
+    }
+
+    /// Who was left out of a campaign, and why.
+    ///
+    /// # Errors
+    /// The workspace has no such campaign, or the cursor is foreign.
+    pub async fn exclusions(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        page: &PageRequest,
+    ) -> Result<Page<ExclusionRow>> {
+        self.campaign_exists(workspace, campaign).await?;
+        let after: i64 = page.position("exclusion")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT e.contact_id, coalesce(c.mailbox, '') AS mailbox, e.reason, e.at FROM exclusion e \
+                     LEFT JOIN contact c ON c.id = e.contact_id AND c.workspace_id = e.workspace_id \
+                     WHERE e.campaign_id = $2 AND e.workspace_id = $1 AND e.contact_id > $3 ORDER BY e.contact_id LIMIT $4"
+                ),
+                args![workspace, campaign, after, limit + 1],
+            )
+            .await?;
+        let rows = rows
+            .iter()
+            .map(|row| {
+                Ok(ExclusionRow {
+                    contact: ContactId(row.int("contact_id")?),
+                    mailbox: row.text("mailbox")?,
+                    reason: word(row, "reason", Withheld::parse)?,
+                    at: row.int("at")?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "exclusion", |row| row.contact.get()))
+    }
+}
+
+impl std::fmt::Debug for ExclusionRow {
+    /// Redacted, as [`DeliveryRow`].
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExclusionRow")
+            .field("contact", &self.contact)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
