@@ -142,5 +142,9 @@ fn accepted(delivery: DeliveryId, lease: &LaneLease, now: i64) -> Settle {
 fn report(what: &str, n: usize, cpu_us: u64, begun: Instant) {
     let wall = begun.elapsed().as_secs_f64();
     let n = n.max(1);
-    println!("{what:14} {n:8} rows  {:6.1} us CPU a row  {:8.0} rows/s  {wall:.1} s", cpu_us as f64 / n as f64, n as f64 / wall);
+    println!(
+        "{what:14} {n:8} rows  {:6.1} us CPU a row  {:8.0} rows/s  {wall:.1} s",
+        cpu_us as f64 / n as f64,
+        n as f64 / wall
+    );
 }
