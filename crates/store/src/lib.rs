@@ -76,3 +76,9 @@ mod catalogue_tests;
 mod queue_rig;
 #[cfg(test)]
 mod queue_states_tests;
+#[cfg(test)]
+mod freeze_tests;
+#[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
+mod race_tests;

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use postrider_domain::gate::{Withheld, may_send};
-use postrider_domain::id::{ContactId, DeliveryId, LaneId};
+use postrider_domain::id::{ContactId, DeliveryId, LaneId, WorkspaceId};
 use postrider_domain::outcome::AttemptResult;
 use postrider_domain::retry::RetryPolicy;
-use postrider_domain::stream::TrackingMode;
+use postrider_domain::stream::{Stream, TrackingMode};
 use postrider_mail::Stage;
 
 use crate::freeze::{Candidate, Freezer, FrozenRow};
 use crate::lane::{LaneLease, QueueRow};
 use crate::mark::{MarkAnswer, MarkRequest};
+use crate::message::{NewMessage, Recipient};
 use crate::node::Node;
 use crate::settle::{AttemptRecord, Next, Settle};
 use crate::store::Store;
@@ -149,5 +150,34 @@ impl<'s> Rig<'s> {
     pub(crate) async fn settle(&self, delivery: DeliveryId, next: Next) {
         self.writer.settle(self.word(delivery, next)).unwrap();
         self.writer.flush().await.unwrap();
+    }
+}
+
+/// A receipt to these mailboxes.
+pub(crate) fn message(store: &Store, workspace: WorkspaceId, to: &[&str]) -> NewMessage {
+    NewMessage {
+        id: store.new_message_id(),
+        workspace,
+        stream: Stream::Transactional,
+        from_mailbox: "shop@example.org".into(),
+        subject: "Receipt".into(),
+        bytes: b"Subject: Receipt\r\n\r\nThanks\r\n".to_vec(),
+        recipients: to
+            .iter()
+            .map(|m| Recipient {
+                delivery: store.new_delivery_id(),
+                mailbox: (*m).into(),
+                mailbox_norm: (*m).into(),
+                domain: m.rsplit('@').next().unwrap_or("").into(),
+                contact: None,
+            })
+            .collect(),
+        api_key: None,
+        test_of: None,
+        version: None,
+        max_attempts: 35,
+        expires_at: None,
+        site: "unresolved".into(),
+        answer: None,
     }
 }

@@ -96,6 +96,9 @@ pub async fn open_postgres_at(test: &str, server: &std::result::Result<String, S
     let mut admin = sqlx::PgConnection::connect(&server).await.expect("the PostgreSQL server answers");
     let made = admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"))).await;
     made.expect("a temporary database can be made");
+    // Tests kill processes, not machines: they need not wait for the disk.
+    let quick = admin.execute(sqlx::AssertSqlSafe(format!("ALTER DATABASE {name} SET synchronous_commit = off"))).await;
+    quick.expect("a temporary database can be set up");
     let _ = admin.close().await;
     let clock = HandClock::at(NOON);
     let mut test = TestStore {
