@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, exit};
+use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
 /// What Vite needs.
@@ -24,15 +24,16 @@ const SOURCES: [&str; 9] = [
     "public",
 ];
 
-fn main() {
+fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=POSTRIDER_UI");
     println!("cargo::rerun-if-env-changed=POSTRIDER_UI_DIST");
-    if let Err(what) = run() {
-        for line in what.lines() {
-            println!("cargo::error={line}");
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            what.lines().for_each(|line| println!("cargo::error={line}"));
+            ExitCode::FAILURE
         }
-        exit(1);
     }
 }
 

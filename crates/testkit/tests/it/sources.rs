@@ -10,26 +10,44 @@ fn sources() -> impl Iterator<Item = (String, String)> {
     files().into_iter().filter(|file| file.ends_with(".rs")).filter_map(|file| text(&file).map(|text| (file, text)))
 }
 
-/// Rust of the product: no test file, no build script, no test module at the end of a file.
+/// Rust of the product: no test file, no build script, no module that exists in tests only.
 fn product() -> impl Iterator<Item = (String, String)> {
-    sources().filter(|(file, _)| is_product(file)).map(|(file, text)| (file, without_tests(&text).to_owned()))
+    let all: Vec<(String, String)> = sources().filter(|(file, _)| is_product(file)).collect();
+    let tests: Vec<String> = all.iter().flat_map(|(file, text)| test_modules(file, text)).collect();
+    all.into_iter()
+        .filter(move |(file, _)| !tests.iter().any(|module| file.starts_with(module.as_str())))
+        .map(|(file, text)| (file, without_tests(&text).to_owned()))
 }
 
 fn is_product(file: &str) -> bool {
-    let inside = file.strip_prefix("crates/").and_then(|rest| rest.split_once("/src/")).map(|(_, inside)| inside);
-    inside.is_some_and(|inside| {
-        !inside.split('/').any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"))
-    }) && !file.starts_with("crates/testkit/")
+    file.starts_with("crates/") && file.contains("/src/") && !file.starts_with("crates/testkit/")
 }
 
-/// Test modules stand at the end of a file.
+/// Where a `#[cfg(test)]` begins that stands before a module, and the line which opens that module.
+fn test_attributes(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices("#[cfg(").filter_map(|(at, _)| {
+        let mut lines = text[at..].lines();
+        let attribute = lines.next().filter(|line| line.contains("test"))?;
+        let module = lines.find(|line| !line.trim_start().starts_with("#["))?;
+        let module = module.trim_start_matches("pub(crate) ").trim_start_matches("pub ").strip_prefix("mod ")?;
+        (!attribute.contains("not(test")).then_some((at, module))
+    })
+}
+
+/// The files of modules that are declared for tests: `a/b.rs` and `a/b/` for `mod b;` in `a/lib.rs`.
+fn test_modules(file: &str, text: &str) -> Vec<String> {
+    let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+    let base = match name {
+        "lib.rs" | "main.rs" | "mod.rs" => folder.to_owned(),
+        _ => file.trim_end_matches(".rs").to_owned(),
+    };
+    let names = test_attributes(text).filter_map(|(_, module)| module.strip_suffix(';'));
+    names.flat_map(|module| [format!("{base}/{module}.rs"), format!("{base}/{module}/")]).collect()
+}
+
+/// Test modules inside a file stand at its end.
 fn without_tests(text: &str) -> &str {
-    let at = text.match_indices("#[cfg(").map(|(at, _)| at).find(|at| {
-        let rest = &text[*at..];
-        let attribute = rest.lines().next().unwrap_or_default();
-        let next = rest.lines().skip(1).find(|line| !line.trim_start().starts_with("#["));
-        attribute.contains("test") && next.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
-    });
+    let at = test_attributes(text).find(|(_, module)| module.ends_with('{')).map(|(at, _)| at);
     &text[..at.unwrap_or(text.len())]
 }
 
@@ -121,10 +139,11 @@ fn the_search_sees_code_and_skips_tests() {
     assert_eq!(found, ["x.rs:2: b.unwrap();"]);
     let all_test = "#[cfg(all(test, unix))]\n#[expect(x)]\nmod tests {\n    d.unwrap();\n}\n";
     assert_eq!(without_tests(all_test), "");
-    let declared = "#[cfg(test)]\nmod tests;\nfn a() { b.unwrap() }\n";
+    let declared = "#[cfg(test)]\npub(crate) mod rig;\n#[cfg(unix)]\nmod socket;\nfn a() { b.unwrap() }\n";
     assert_eq!(without_tests(declared), declared);
+    assert_eq!(test_modules("crates/a/src/lib.rs", declared), ["crates/a/src/rig.rs", "crates/a/src/rig/"]);
+    assert_eq!(test_modules("crates/a/src/b.rs", declared), ["crates/a/src/b/rig.rs", "crates/a/src/b/rig/"]);
     assert!(is_product("crates/mail/src/reply.rs") && is_product("crates/app/src/command/key.rs"));
-    assert!(!is_product("crates/store/src/sql_tests.rs"));
-    assert!(!is_product("crates/mail/src/reply/tests.rs") && !is_product("crates/app/tests/e2e/main.rs"));
-    assert!(!is_product("crates/ui/build.rs") && !is_product("crates/testkit/src/port.rs"));
+    assert!(!is_product("crates/app/tests/e2e/main.rs") && !is_product("crates/ui/build.rs"));
+    assert!(!is_product("crates/testkit/src/port.rs"));
 }
