@@ -1,7 +1,8 @@
 //! What one connection's client and the simulated host cost: `cargo run --release -p postrider-sim --example speed`.
 //!
-//! Arguments: messages (20,000), bytes a message (4,096), connections (1). Client and world run on one thread each,
-//! and each thread's CPU time is read from Linux's accounting.
+//! Arguments: messages (20,000), bytes a message (4,096), connections (1), port on 127.0.0.1 of another host that is
+//! sent to in place of a world (`smtp-sink`, say). Client and world run on one thread each, and each thread's CPU time
+//! is read from Linux's accounting.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,7 +39,16 @@ fn peak_memory() -> Result<String, Anything> {
 fn main() -> Result<(), Anything> {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<usize>());
     let mut next = |default: usize| arguments.next().transpose().map(|given| given.unwrap_or(default));
-    let (messages, bytes, connections) = (next(20_000)?, next(4_096)?, next(1)?);
+    let (messages, bytes, connections, other) = (next(20_000)?, next(4_096)?, next(1)?, u16::try_from(next(0)?)?);
+    if other != 0 {
+        let (client, wall) = send_all(other, messages, bytes, connections)?;
+        println!(
+            "to port {other}: {:.0}/s, client {:.1} us CPU a message",
+            messages as f64 / wall.as_secs_f64(),
+            client.as_secs_f64() * 1e6 / messages as f64
+        );
+        return Ok(());
+    }
     for (name, config) in [("sink only", WorldConfig::sink_only()), ("full record", WorldConfig::default())] {
         let (port_out, port_in) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -52,21 +62,7 @@ fn main() -> Result<(), Anything> {
             })
         });
         let port = port_in.recv()?;
-        let begun = Instant::now();
-        let client = runtime()?.block_on(async {
-            let before = cpu()?;
-            let local = tokio::task::LocalSet::new();
-            for n in 0..connections {
-                local.spawn_local(async move {
-                    if let Err(error) = converse(port, messages / connections, bytes, n).await {
-                        eprintln!("connection {n}: {error}");
-                    }
-                });
-            }
-            local.await;
-            Ok::<_, Anything>(cpu()? - before)
-        })?;
-        let wall = begun.elapsed();
+        let (client, wall) = send_all(port, messages, bytes, connections)?;
         let _ = stop.send(());
         let (host, accepted) = world.join().map_err(|_| "the world panicked")??;
         let each = |time: Duration| time.as_secs_f64() * 1e6 / accepted.max(1) as f64;
@@ -81,6 +77,25 @@ fn main() -> Result<(), Anything> {
     }
     println!("peak memory of the process: {}", peak_memory()?);
     Ok(())
+}
+
+/// Sends everything; the client's CPU time and the time on the wall.
+fn send_all(port: u16, messages: usize, bytes: usize, connections: usize) -> Result<(Duration, Duration), Anything> {
+    let begun = Instant::now();
+    let client = runtime()?.block_on(async {
+        let before = cpu()?;
+        let local = tokio::task::LocalSet::new();
+        for n in 0..connections {
+            local.spawn_local(async move {
+                if let Err(error) = converse(port, messages / connections, bytes, n).await {
+                    eprintln!("connection {n}: {error}");
+                }
+            });
+        }
+        local.await;
+        Ok::<_, Anything>(cpu()? - before)
+    })?;
+    Ok((client, begun.elapsed()))
 }
 
 async fn converse(port: u16, messages: usize, bytes: usize, number: usize) -> Result<(), Anything> {

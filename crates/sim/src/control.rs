@@ -23,8 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::keep::Kept;
-use crate::mx::{Seen, Shared};
 use crate::record::{Receipt, hex};
+use crate::shared::{Seen, Shared};
 
 /// The longest command line.
 const LINE_MAX: u64 = 8 * 1024;

@@ -14,9 +14,10 @@ use postrider_smtp::{BoxFuture, BoxStream, DialError, Dialer, MxAnswer, MxHost, 
 
 use crate::certificates::Authority;
 use crate::keep::Kept;
-use crate::mx::{Seen, Shared, Visit};
+use crate::mx::Visit;
 use crate::place::{Manner, PLACES, Place};
 use crate::record::Record;
+use crate::shared::{Seen, Shared};
 use crate::tally::{Counter, Stats};
 use crate::world::{WorldConfig, WorldError, session_config, shared};
 use crate::zone::{Data, Kind, Said};

@@ -15,9 +15,10 @@ use crate::control;
 use crate::dns::DnsServer;
 use crate::journal::Journal;
 use crate::keep::{Keep, Kept, Shelf};
-use crate::mx::{Depth, Login, Seen, Shared, Visit};
+use crate::mx::Visit;
 use crate::place::{Manner, PLACES, Place, STANDARD, Tls};
 use crate::record::Record;
+use crate::shared::{Depth, Login, Seen, Shared};
 use crate::tally::{Counter, Stats, Tally};
 use crate::zone::{OtherDomains, Zone};
 
@@ -249,23 +250,6 @@ impl World {
     /// Ends all servers and connections.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
-    }
-}
-
-impl Shared {
-    pub(crate) fn stats(&self) -> Stats {
-        let (duplicates, different_bytes) = self.record.duplicate_counts();
-        Stats { messages: self.record.messages(), duplicates, different_bytes, ..self.tally.stats() }
-    }
-
-    pub(crate) fn reset(&self) {
-        self.record.clear();
-        self.tally.clear();
-        self.shelf.clear();
-        self.tries.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        if let Some(trace) = &self.trace {
-            trace.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        }
     }
 }
 
