@@ -15,7 +15,7 @@ use crate::error::RenderError;
 use crate::escape;
 use crate::html::body::{self, HtmlBody};
 use crate::input::{Compilation, CompileInput, ListFacts, MessageFacts, RecipientView};
-use crate::part::{Encoding, Flat, Part, build};
+use crate::part::{Encoding, Flat, Part, build, drop_statement_lines};
 use crate::place::Place;
 use crate::prepared::Prepared;
 use crate::template::{Fault, Names, Parsed, Tag, check_names, check_structure, parse, position};
@@ -259,6 +259,7 @@ impl Compiler<'_> {
                 }
             }
         }
+        let mut flat = drop_statement_lines(flat, &field.tags);
         let mut tags = field.tags.clone();
         self.text_footer(&mut flat, &mut tags);
         let part = build(&flat, &tags, Encoding::QuotedPrintable, self.input.sender);
@@ -281,7 +282,8 @@ impl Compiler<'_> {
             self.error("text_not_derived", "text", "no text part can be derived from this HTML, since its conditions do not enclose whole elements: write the text part");
             return None;
         }
-        let (mut flat, mut tags) = (derived.flat.clone(), derived.tags.clone());
+        let mut flat = drop_statement_lines(derived.flat.clone(), &derived.tags);
+        let mut tags = derived.tags.clone();
         self.text_footer(&mut flat, &mut tags);
         match build(&flat, &tags, Encoding::QuotedPrintable, self.input.sender) {
             Ok(part) => Some(part),

@@ -91,6 +91,8 @@ impl Compiled {
     }
 
     /// From mailbox.
+    // The header is called From; clippy takes the name for a conversion.
+    #[allow(clippy::wrong_self_convention)]
     pub const fn from_mailbox(&self) -> &Mailbox {
         &self.from
     }

@@ -4,6 +4,7 @@
 //! Must not know headers or MIME. A part is made once by the compiler and rendered for each recipient.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use postrider_mail::qp;
 use serde::{Deserialize, Serialize};
@@ -54,8 +55,8 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Piece {
-    /// Encoded text.
-    Static(String),
+    /// Encoded text that begins at column 0 (or with a line end), and the column after it.
+    Static(String, u8),
     /// A variable on the fast path.
     Slot(Slot),
     /// The next dynamic stretch.
@@ -145,6 +146,57 @@ pub fn build(flat: &[Flat], tags: &[Tag], encoding: Encoding, sender: &Sender) -
     Ok(builder.finish())
 }
 
+/// Drops lines of a text that hold nothing but statements, and one of two empty lines around them: they would
+/// leave empty lines behind.
+pub fn drop_statement_lines(flat: Vec<Flat>, tags: &[Tag]) -> Vec<Flat> {
+    let mut out: Vec<Flat> = Vec::with_capacity(flat.len());
+    let mut after_blank = true;
+    let mut skips_blank = false;
+    for mut line in lines(flat) {
+        let is_blank = line.iter().all(|item| matches!(item, Flat::Raw(text) if text.trim().is_empty()));
+        let only_statements = !is_blank
+            && line.iter().all(|item| match item {
+                Flat::Raw(text) => text.trim().is_empty(),
+                Flat::Tag(tag, _) => !tags[*tag].is_emit(),
+            });
+        if only_statements {
+            out.extend(line.drain(..).filter(|item| matches!(item, Flat::Tag(..))));
+            skips_blank = after_blank;
+        } else if !(is_blank && skips_blank) {
+            out.append(&mut line);
+            after_blank = is_blank;
+            skips_blank = false;
+        }
+    }
+    out
+}
+
+/// The lines of a text, each with its line end.
+fn lines(flat: Vec<Flat>) -> Vec<Vec<Flat>> {
+    let mut lines = vec![Vec::new()];
+    for item in flat {
+        match item {
+            Flat::Raw(text) => {
+                for piece in text.split_inclusive('\n') {
+                    if let Some(line) = lines.last_mut() {
+                        line.push(Flat::Raw(piece.to_owned()));
+                    }
+                    if piece.ends_with('\n') {
+                        lines.push(Vec::new());
+                    }
+                }
+            }
+            tag @ Flat::Tag(..) => {
+                if let Some(line) = lines.last_mut() {
+                    line.push(tag);
+                }
+            }
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
 struct Builder {
     part: Part,
     /// Static text not yet encoded.
@@ -160,17 +212,16 @@ impl Builder {
             return;
         }
         let text = std::mem::take(&mut self.text);
-        let encoded = match self.encoding {
-            Encoding::None => text,
+        let piece = match self.encoding {
+            Encoding::None => Piece::Static(text, 0),
             Encoding::QuotedPrintable => {
                 let mut out = Vec::new();
-                if qp::encode_segment(text.as_bytes(), 0, &mut out) > 0 {
-                    out.extend_from_slice(qp::SOFT_BREAK);
-                }
-                String::from_utf8(out).expect("quoted-printable is ASCII")
+                let column = qp::encode_segment(text.as_bytes(), 0, &mut out);
+                let text = String::from_utf8(out).expect("quoted-printable is ASCII");
+                Piece::Static(text, u8::try_from(column).expect("lines have at most 76 columns"))
             }
         };
-        self.part.pieces.push(Piece::Static(encoded));
+        self.part.pieces.push(piece);
     }
 
     fn end_stretch(&mut self) {
@@ -351,7 +402,7 @@ impl Part {
         self.pieces
             .iter()
             .map(|piece| match piece {
-                Piece::Static(text) => text.len(),
+                Piece::Static(text, _) => text.len(),
                 Piece::Slot(_) | Piece::Dynamic => 64,
             })
             .sum()
@@ -376,10 +427,21 @@ impl Part {
         };
         let mut stretches = dynamic.split(END);
         let mut escaped = String::new();
+        let mut column = 0;
         for piece in &self.pieces {
             let text = match piece {
-                Piece::Static(text) => {
+                Piece::Static(text, end) => {
+                    // What was encoded for column 0 can follow a value after a break, or as the end of its line.
+                    if column > 0
+                        && !text.starts_with(
+                            "
+",
+                        )
+                    {
+                        out.extend_from_slice(qp::SOFT_BREAK);
+                    }
                     out.extend_from_slice(text.as_bytes());
+                    column = usize::from(*end);
                     continue;
                 }
                 Piece::Slot(slot) => {
@@ -393,11 +455,7 @@ impl Part {
             };
             match encoding {
                 Encoding::None => out.extend_from_slice(text.as_bytes()),
-                Encoding::QuotedPrintable => {
-                    if qp::encode_segment(text.as_bytes(), 0, out) > 0 {
-                        out.extend_from_slice(qp::SOFT_BREAK);
-                    }
-                }
+                Encoding::QuotedPrintable => column = qp::encode_segment(text.as_bytes(), column, out),
             }
             if out.len() - start > ENCODED_BYTES {
                 return Err(RenderError::Budget { part: name, limit: "3 MiB of encoded text" });
@@ -408,7 +466,7 @@ impl Part {
 
     /// The values that the dynamic source names.
     fn context(&self, part: PartName, view: &View<'_>) -> Result<minijinja::Value, RenderError> {
-        let mut values: Vec<(String, minijinja::Value)> = Vec::with_capacity(self.names.len());
+        let mut values: BTreeMap<String, minijinja::Value> = BTreeMap::new();
         for name in &self.names {
             let value = if let Some(constant) = constant_of(name, view.sender) {
                 Some(minijinja::Value::from(constant))
@@ -424,10 +482,10 @@ impl Part {
                 }
             };
             if let Some(value) = value {
-                values.push((name.clone(), value));
+                values.insert(name.clone(), value);
             }
         }
-        Ok(values.into_iter().collect())
+        Ok(minijinja::Value::from(values))
     }
 }
 

@@ -67,5 +67,5 @@ fn derive(html: &str) -> Result<String, SingleError> {
     }
     let marks = Marks::new(&[html]);
     let line = inspect::linearise(html, &marks).map_err(|_| SingleError::HtmlTooLarge)?;
-    text::derive(&line).map_err(|_| SingleError::HtmlTooLarge)
+    text::derive(&line, &str::to_owned).map_err(|_| SingleError::HtmlTooLarge)
 }

@@ -8,7 +8,7 @@ use postrider_domain::stream::Stream;
 use super::inline::{self, InlineFault};
 use super::inspect::{self, Additions};
 use super::marks::{Marked, Marks};
-use super::scanner::{self, Item, MarkForm};
+use super::scanner::{self, Item, MarkForm, Placed};
 use super::{markdown, text};
 use crate::compile::{Field, FieldItem};
 use crate::compiled::Link;
@@ -18,7 +18,7 @@ use crate::input::Sender;
 use crate::limits;
 use crate::part::{Encoding, Flat, Part, build};
 use crate::place::Place;
-use crate::template::{Fault, Parsed, Tag, parse, position};
+use crate::template::{Fault, Parsed, Tag, check_structure, parse, position};
 
 /// What came of a body.
 pub struct Outcome {
@@ -163,7 +163,7 @@ impl Work<'_> {
         let additions = self.additions(preheader, &derived, sender, stream);
         let finished = inspect::finish(&inlined, &additions, &self.marks)
             .map_err(|message| Stop::Message("html_broken", message))?;
-        let flat = self.flatten(&finished.html, preheader)?;
+        let flat = self.flatten(&finished.html, &found.places)?;
         let size: usize = flat
             .iter()
             .map(|item| match item {
@@ -218,7 +218,7 @@ impl Work<'_> {
                     protected.html.push_str(&escape::scrub(text));
                 }
                 FieldItem::Tag(tag) => {
-                    let form = forms.next().map_or(MarkForm::Word, |(_, _, form)| *form);
+                    let form = forms.next().map_or(MarkForm::Word, |placed| placed.form);
                     protected.origins.push((protected.html.len(), self.body.tags[*tag].offset));
                     protected.html.push_str(&self.marks.mark(*tag, form));
                 }
@@ -289,10 +289,13 @@ impl Work<'_> {
         };
         let found = scanner::walk(&self.items(inlined), &self.tags)?;
         let place_of = |tag: usize| {
-            found.places.iter().find(|(index, _, _)| *index == tag).map_or(Place::Html, |(_, place, _)| *place)
+            found.places.iter().find(|placed| placed.tag == tag).map_or(Place::Html, |placed| placed.place)
         };
         let line = inspect::linearise(inlined, &self.marks).map_err(broken)?;
-        let text = text::derive(&line).map_err(broken)?;
+        // Two tags that put the same out are the same text.
+        let said =
+            |text: &str| self.marks.restore(text, |tag| self.tags.get(tag).map_or_else(String::new, Tag::source));
+        let text = text::derive(&line, &said).map_err(broken)?;
         let flat = self
             .marks
             .split(&text)
@@ -362,38 +365,55 @@ impl Work<'_> {
         self.marks.mark(self.tags.len() - 1, form)
     }
 
-    /// The finished document cut at its marks. Every tag must be there once and in order: what an HTML reader moves
-    /// (text directly inside of a table) or drops would be shown at another place, or to nobody.
-    fn flatten(&self, html: &str, preheader: Option<&Field>) -> Result<Vec<Flat>, Stop> {
+    /// The finished document cut at its marks. Every tag must be there once, in order and at its place: what an HTML
+    /// reader moves or drops would be shown elsewhere, or to nobody.
+    fn flatten(&self, html: &str, before: &[Placed]) -> Result<Vec<Flat>, Stop> {
         let items = self.items(html);
         let found = scanner::walk(&items, &self.tags)?;
-        let body_tags = self.body.tags.len();
-        let order: Vec<usize> = found.places.iter().map(|(tag, _, _)| *tag).filter(|tag| *tag < body_tags).collect();
-        let lost = (0..body_tags).find(|tag| order.get(*tag) != Some(tag));
-        if let Some(tag) = lost {
-            return Err(Stop::Fault(Fault::new(
-                "tag_moved",
-                self.body.tags[tag].offset,
-                format!(
-                    "{} stands where HTML allows no text (directly inside of a table, list or head): put it into a cell or an element",
-                    self.body.tags[tag].written
-                ),
-            )));
+        let own = self.body.tags.len();
+        let mut seen = vec![0_usize; self.tags.len()];
+        let mut last = None;
+        for placed in &found.places {
+            seen[placed.tag] += 1;
+            let was = before.iter().find(|was| was.tag == placed.tag);
+            let is_moved = was.is_some_and(|was| was.place != placed.place || was.in_value != placed.in_value)
+                || (placed.tag < own && !placed.in_value && last.is_some_and(|last| last > placed.tag));
+            if is_moved {
+                return Err(self.moved(placed.tag));
+            }
+            if placed.tag < own && !placed.in_value {
+                last = Some(placed.tag);
+            }
         }
-        let others = preheader.map_or(0, |field| field.tags.len());
-        if order.len() != body_tags || found.places.len() < body_tags + others.min(self.tags.len() - body_tags) {
-            return Err(Stop::Message(
-                "tag_moved",
-                "a template tag stands twice or was lost: simplify the HTML around it".to_owned(),
-            ));
+        if let Some(tag) = seen.iter().position(|times| *times != 1) {
+            return Err(self.moved(tag));
         }
+        // Whole attributes may have changed their order; their blocks must still hold together.
+        check_structure(found.places.iter().map(|placed| &self.tags[placed.tag]))?;
         let mut places = found.places.iter();
         Ok(items
             .into_iter()
             .map(|item| match item {
                 Item::Raw(text, _) => Flat::Raw(escape::scrub(text)),
-                Item::Tag(tag) => Flat::Tag(tag, places.next().map_or(Place::Html, |(_, place, _)| *place)),
+                Item::Tag(tag) => Flat::Tag(tag, places.next().map_or(Place::Html, |placed| placed.place)),
             })
             .collect())
+    }
+
+    fn moved(&self, tag: usize) -> Stop {
+        match self.body.tags.get(tag) {
+            Some(tag) => Stop::Fault(Fault::new(
+                "tag_moved",
+                tag.offset,
+                format!(
+                    "{} would be moved, dropped or doubled by HTML readers: correct the HTML around it",
+                    tag.written
+                ),
+            )),
+            None => Stop::Message(
+                "tag_moved",
+                "the preheader or footer found no place: correct the HTML's body element".to_owned(),
+            ),
+        }
     }
 }

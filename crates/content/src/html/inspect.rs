@@ -8,6 +8,7 @@ use lol_html::html_content::{ContentType, Element};
 use lol_html::{Settings, comments, doc_comments, element, rewrite_str};
 
 use super::marks::Marks;
+use super::text::WORDLESS;
 
 /// Something found, with the byte offset in the given HTML.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,7 +227,6 @@ pub struct Finished {
 /// # Errors
 /// What lol_html says.
 pub fn finish(html: &str, additions: &Additions, marks: &Marks) -> Result<Finished, String> {
-    let links = RefCell::new(Vec::new());
     let settings = Settings::new()
         .with_strict(false)
         .append_element_content_handler(element!("body", |body| {
@@ -252,14 +252,6 @@ pub fn finish(html: &str, additions: &Additions, marks: &Marks) -> Result<Finish
             link.remove();
             Ok(())
         }))
-        .append_element_content_handler(element!("a[href], area[href]", |link| {
-            if let Some(href) = link.get_attribute("href")
-                && !href.trim().is_empty()
-            {
-                links.borrow_mut().push(href);
-            }
-            Ok(())
-        }))
         // Comments are notes of the author, or conditions for Outlook, which stay.
         .append_document_content_handler(doc_comments!(|comment| {
             let text = comment.text();
@@ -271,7 +263,17 @@ pub fn finish(html: &str, additions: &Additions, marks: &Marks) -> Result<Finish
             }
             Ok(())
         }));
-    let html = rewrite_str(html, settings).map_err(|error| error.to_string())?;
+    let html = rewrite_str(html, settings).map_err(|error| error.to_string())?.replace("<style></style>", "");
+    // What was added is not read in the same pass.
+    let links = RefCell::new(Vec::new());
+    let settings =
+        Settings::new().with_strict(false).append_element_content_handler(element!("a[href], area[href]", |link| {
+            if let Some(href) = link.get_attribute("href").filter(|href| !href.trim().is_empty()) {
+                links.borrow_mut().push(decode_entities(&href));
+            }
+            Ok(())
+        }));
+    rewrite_str(&html, settings).map_err(|error| error.to_string())?;
     Ok(Finished { html, links: links.into_inner() })
 }
 
@@ -336,6 +338,12 @@ pub fn linearise(html: &str, marks: &Marks) -> Result<String, String> {
         }))
         .append_element_content_handler(element!("table, thead, tbody, tfoot, tr, td, th, caption", |element| {
             element.set_tag_name("div")?;
+            Ok(())
+        }))
+        .append_element_content_handler(element!("a img", |image| {
+            if image.get_attribute("alt").is_none_or(|alt| alt.trim().is_empty()) {
+                image.replace(&WORDLESS.to_string(), ContentType::Text);
+            }
             Ok(())
         }))
         .append_element_content_handler(element!("hr", |element| {

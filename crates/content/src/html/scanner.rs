@@ -25,11 +25,24 @@ pub enum MarkForm {
     Word,
 }
 
+/// Where a tag stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Number of the tag.
+    pub tag: usize,
+    /// Its place; of no meaning for statements.
+    pub place: Place,
+    /// How its mark must look.
+    pub form: MarkForm,
+    /// Inside of an attribute: serialisers may put attributes into another order.
+    pub in_value: bool,
+}
+
 /// What the walk found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Place of each tag in order; for statements the place is where they stand.
-    pub places: Vec<(usize, Place, MarkForm)>,
+    /// Each tag in order of appearance.
+    pub places: Vec<Placed>,
     /// Elements left open or closed in the wrong order, with their offsets where known.
     pub misnested: Vec<(String, Option<usize>)>,
     /// Elements begun.
@@ -49,36 +62,17 @@ pub fn walk(items: &[Item<'_>], tags: &[Tag]) -> Result<Found, Fault> {
         match item {
             Item::Raw(text, at) => {
                 state.feed(text, *at, &mut found)?;
-                if found.elements > limits::HTML_ELEMENTS || state.open.len() > limits::HTML_DEPTH {
-                    return Err(Fault::new(
-                        "html_too_large",
-                        at.unwrap_or(offset),
-                        format!(
-                            "the HTML has over {} elements or {} levels: make it simpler",
-                            limits::HTML_ELEMENTS,
-                            limits::HTML_DEPTH
-                        ),
-                    ));
-                }
-                if found.misnested.len() > limits::HTML_MISNESTED {
-                    let at = found.misnested.last().and_then(|(_, at)| *at).unwrap_or(offset);
-                    return Err(Fault::new(
-                        "html_unclosed",
-                        at,
-                        "too many elements are left open or closed in the wrong order: correct the HTML",
-                    ));
-                }
             }
             Item::Tag(index) => {
                 let tag = &tags[*index];
                 offset = tag.offset;
                 if let TagKind::Emit(_) = tag.kind {
                     let place = state.place(tag)?;
-                    found.places.push((*index, place, MarkForm::Word));
+                    found.places.push(Placed { tag: *index, place, form: MarkForm::Word, in_value: state.in_value() });
                     state.after_value();
                 } else {
                     let form = state.statement_form(tag)?;
-                    found.places.push((*index, Place::Html, form));
+                    found.places.push(Placed { tag: *index, place: Place::Html, form, in_value: state.in_value() });
                     branch(&mut blocks, &mut state, tag)?;
                 }
             }
@@ -196,6 +190,7 @@ struct State {
     attribute: String,
     url: Url,
     tag_at: Option<usize>,
+    attributes: usize,
     open: Vec<(String, Option<usize>)>,
 }
 
@@ -206,6 +201,11 @@ const OPTIONAL: [&str; 18] = [
     "head", "body", "rt", "rp",
 ];
 const RAW: [&str; 8] = ["script", "style", "xmp", "iframe", "noembed", "noframes", "plaintext", "noscript"];
+
+/// Elements that may hold elements, but no text.
+const MOVERS: [&str; 8] = ["table", "thead", "tbody", "tfoot", "tr", "colgroup", "head", "frameset"];
+/// Most attributes of one element: readers compare each with all others.
+const ATTRIBUTES: usize = 100;
 
 fn closes_itself(name: &str) -> bool {
     OPTIONAL.contains(&name)
@@ -232,7 +232,18 @@ impl State {
         let refuse =
             |message: &str| Err(Fault::new("place_not_allowed", tag.offset, format!("{}: {message}", tag.written)));
         match &self.mode {
-            Mode::Data => Ok(Place::Html),
+            Mode::Data => match self.open.last() {
+                // HTML readers move text out of these, or begin the body there.
+                Some((parent, _)) if MOVERS.contains(&parent.as_str()) => Err(Fault::new(
+                    "tag_moved",
+                    tag.offset,
+                    format!(
+                        "{} stands directly inside of <{parent}>, where HTML allows no text: put it into a cell or an element",
+                        tag.written
+                    ),
+                )),
+                _ => Ok(Place::Html),
+            },
             Mode::RawText(name) if name == "title" || name == "textarea" => Ok(Place::Html),
             Mode::RawText(name) if name == "style" => {
                 refuse("a variable may not stand in a style sheet; put it in text or in a quoted attribute")
@@ -338,16 +349,17 @@ impl State {
                     _ => self.mode = Mode::Bogus,
                 },
                 Mode::TagName => match byte {
-                    b'>' => self.end_tag(found),
+                    b'>' => self.end_tag(found)?,
                     b'/' => self.mode = Mode::BeforeAttribute,
                     b if b.is_ascii_whitespace() => self.mode = Mode::BeforeAttribute,
                     b => self.name.push(char::from(b.to_ascii_lowercase())),
                 },
                 Mode::BeforeAttribute => match byte {
-                    b'>' => self.end_tag(found),
+                    b'>' => self.end_tag(found)?,
                     b'/' => self.is_self_closing = true,
                     b if b.is_ascii_whitespace() => {}
                     b => {
+                        self.attributes += 1;
                         self.attribute.clear();
                         self.attribute.push(char::from(b.to_ascii_lowercase()));
                         self.mode = Mode::AttributeName;
@@ -355,7 +367,7 @@ impl State {
                 },
                 Mode::AttributeName => match byte {
                     b'=' => self.mode = Mode::BeforeValue,
-                    b'>' => self.end_tag(found),
+                    b'>' => self.end_tag(found)?,
                     b'/' => self.mode = Mode::BeforeAttribute,
                     b if b.is_ascii_whitespace() => self.mode = Mode::AfterAttributeName,
                     b => self.attribute.push(char::from(b.to_ascii_lowercase())),
@@ -371,7 +383,7 @@ impl State {
                 Mode::BeforeValue => match byte {
                     b'"' => self.start_value(Mode::DoubleQuoted),
                     b'\'' => self.start_value(Mode::SingleQuoted),
-                    b'>' => self.end_tag(found),
+                    b'>' => self.end_tag(found)?,
                     b if b.is_ascii_whitespace() => {}
                     _ => self.mode = Mode::Unquoted,
                 },
@@ -385,7 +397,7 @@ impl State {
                     }
                 }
                 Mode::Unquoted => match byte {
-                    b'>' => self.end_tag(found),
+                    b'>' => self.end_tag(found)?,
                     b if b.is_ascii_whitespace() => self.mode = Mode::BeforeAttribute,
                     _ => {}
                 },
@@ -438,6 +450,7 @@ impl State {
     fn start_name(&mut self, is_end_tag: bool, first: u8) {
         self.is_end_tag = is_end_tag;
         self.is_self_closing = false;
+        self.attributes = 0;
         self.name.clear();
         self.name.push(char::from(first.to_ascii_lowercase()));
         self.attribute.clear();
@@ -450,7 +463,7 @@ impl State {
     }
 
     /// A whole start or end tag was read.
-    fn end_tag(&mut self, found: &mut Found) {
+    fn end_tag(&mut self, found: &mut Found) -> Result<(), Fault> {
         self.mode = Mode::Data;
         let name = std::mem::take(&mut self.name);
         if self.is_end_tag {
@@ -463,11 +476,11 @@ impl State {
             } else if !VOID.contains(&name.as_str()) && !closes_itself(&name) {
                 found.misnested.push((name, self.tag_at));
             }
-            return;
+            return self.check_limits(found);
         }
         found.elements += 1;
         if VOID.contains(&name.as_str()) {
-            return;
+            return self.check_limits(found);
         }
         if RAW.contains(&name.as_str()) || name == "title" || name == "textarea" {
             self.mode = Mode::RawText(name.clone());
@@ -488,5 +501,33 @@ impl State {
             }
         }
         self.open.push((name, self.tag_at));
+        self.check_limits(found)
+    }
+
+    fn check_limits(&self, found: &Found) -> Result<(), Fault> {
+        let at = self.tag_at.unwrap_or(0);
+        if found.elements > limits::HTML_ELEMENTS
+            || self.open.len() > limits::HTML_DEPTH
+            || self.attributes > ATTRIBUTES
+        {
+            let message = format!(
+                "the HTML has over {} elements, {} levels or {ATTRIBUTES} attributes at an element: make it simpler",
+                limits::HTML_ELEMENTS,
+                limits::HTML_DEPTH
+            );
+            return Err(Fault::new("html_too_large", at, message));
+        }
+        if found.misnested.len() > limits::HTML_MISNESTED {
+            return Err(Fault::new(
+                "html_unclosed",
+                at,
+                "too many elements are left open or closed in the wrong order: correct the HTML",
+            ));
+        }
+        Ok(())
+    }
+
+    fn in_value(&self) -> bool {
+        matches!(self.mode, Mode::DoubleQuoted | Mode::SingleQuoted)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Must not know templates: their tags are marks and pass through as words.
 
-use html2text::config;
+use html2text::config::{self, ImageRenderMode};
 use html2text::render::TextDecorator;
 
 /// Marks around a link's text and address while html2text works; blanks stand for them in the source.
@@ -10,27 +10,30 @@ const LINK_START: char = '\u{E000}';
 const LINK_MIDDLE: char = '\u{E001}';
 const LINK_END: char = '\u{E002}';
 
+/// Stands for an image without words inside of a link, which html2text would drop with the link.
+pub const WORDLESS: char = '\u{E003}';
+
 /// No line of ours is this long: the reader's program breaks lines, quoted-printable breaks ours.
 const WIDTH: usize = 60_000;
 
-/// The text of a linearised document.
+/// The text of a linearised document; `said` gives what a text with marks says, to compare labels with addresses.
 ///
 /// # Errors
 /// What html2text says.
-pub fn derive(html: &str) -> Result<String, String> {
+pub fn derive(html: &str, said: &dyn Fn(&str) -> String) -> Result<String, String> {
     let clean: String =
         html.chars().map(|c| if matches!(c, LINK_START | LINK_MIDDLE | LINK_END) { ' ' } else { c }).collect();
     let text = config::with_decorator(Plain { addresses: Vec::new() })
         .allow_width_overflow()
-        .do_decorate()
+        .empty_img_mode(ImageRenderMode::ShowAlways)
         .no_link_wrapping()
         .string_from_read(clean.as_bytes(), WIDTH)
         .map_err(|error| error.to_string())?;
-    Ok(tidy(&links(&text)))
+    Ok(tidy(&links(&text, said)))
 }
 
 /// `text (address)`, or the address alone where the text says the same or nothing.
-fn links(text: &str) -> String {
+fn links(text: &str, said: &dyn Fn(&str) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(LINK_START) {
@@ -41,18 +44,17 @@ fn links(text: &str) -> String {
         let after = &rest[middle + LINK_MIDDLE.len_utf8()..];
         let Some(end) = after.find(LINK_END) else { break };
         // A link inside of a link cannot be; a stray mark would only be put out as nothing.
-        let label = label.replace(LINK_START, "");
+        let label = label.replace([LINK_START, WORDLESS], "");
         let address: String = after[..end].chars().filter(|c| !c.is_whitespace()).collect();
         rest = &after[end + LINK_END.len_utf8()..];
-        let bare = address
-            .trim_start_matches("https://")
-            .trim_start_matches("http://")
-            .trim_start_matches("mailto:")
-            .trim_end_matches('/');
-        let said = label.trim().trim_end_matches('/');
+        let whole = said(&address);
+        let whole = whole.trim_end_matches('/');
+        let bare = whole.trim_start_matches("https://").trim_start_matches("http://").trim_start_matches("mailto:");
+        let label_says = said(label.trim());
+        let label_says = label_says.trim_end_matches('/');
         if address.is_empty() || address.starts_with('#') {
             out.push_str(&label);
-        } else if said.is_empty() || said == bare || said == address.trim_end_matches('/') {
+        } else if label_says.is_empty() || label_says == bare || label_says == whole {
             out.push_str(address.trim_start_matches("mailto:"));
         } else {
             out.push_str(label.trim_end());
@@ -61,7 +63,7 @@ fn links(text: &str) -> String {
             out.push(')');
         }
     }
-    out.extend(rest.chars().filter(|c| !matches!(*c, LINK_START | LINK_MIDDLE | LINK_END)));
+    out.extend(rest.chars().filter(|c| !matches!(*c, LINK_START | LINK_MIDDLE | LINK_END | WORDLESS)));
     out
 }
 

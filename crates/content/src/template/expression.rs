@@ -94,8 +94,8 @@ pub struct Checked {
     pub simple: Option<Simple>,
     /// Variables named.
     pub uses: Vec<VarUse>,
-    /// Certainly a number.
-    pub numeric: bool,
+    /// What is certain about the value.
+    pub kind: Kind,
 }
 
 /// Parses and checks one expression that begins at `offset` of its template.
@@ -103,6 +103,22 @@ pub struct Checked {
 /// # Errors
 /// What is wrong, at its place.
 pub fn check(text: &str, offset: usize) -> Result<Checked, Fault> {
+    let checked = check_list(text, offset)?;
+    match checked.kind {
+        Kind::List => Err(Fault::new(
+            "template_expression",
+            offset,
+            "a list may only be looped over, searched with `in`, or joined: write |join(', ')",
+        )),
+        Kind::Number | Kind::Other => Ok(checked),
+    }
+}
+
+/// The same for the list of a loop.
+///
+/// # Errors
+/// What is wrong, at its place.
+pub fn check_list(text: &str, offset: usize) -> Result<Checked, Fault> {
     let trimmed = text.trim();
     let offset = offset + (text.len() - text.trim_start().len());
     if trimmed.is_empty() {
@@ -121,8 +137,8 @@ pub fn check(text: &str, offset: usize) -> Result<Checked, Fault> {
         Fault::new("template_syntax", offset + at, format!("{detail}: correct the expression"))
     })?;
     let mut writer = Writer { base: offset, uses: Vec::new() };
-    let (source, numeric) = writer.expression(&tree, 0)?;
-    Ok(Checked { source, simple: simple(&tree), uses: writer.uses, numeric })
+    let (source, kind) = writer.expression(&tree, 0)?;
+    Ok(Checked { source, simple: simple(&tree), uses: writer.uses, kind })
 }
 
 /// Checks that `name` may be made by `set` or `for`.
@@ -191,7 +207,18 @@ struct Writer {
     uses: Vec<VarUse>,
 }
 
-type Written = Result<(String, bool), Fault>;
+/// What is certain about a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A number: calculations may use it.
+    Number,
+    /// A list: only loops, `in` and the list filters may use it, so that lists never hold lists and never grow.
+    List,
+    /// Anything else.
+    Other,
+}
+
+type Written = Result<(String, Kind), Fault>;
 
 impl Writer {
     fn at(&self, tree: &ast::Expr<'_>) -> usize {
@@ -202,6 +229,17 @@ impl Writer {
         Fault::new("template_expression", self.at(tree), message)
     }
 
+    /// An expression that is no list.
+    fn scalar(&mut self, tree: &ast::Expr<'_>, depth: usize) -> Written {
+        match self.expression(tree, depth)? {
+            (_, Kind::List) => {
+                Err(self
+                    .refuse(tree, "a list may only be looped over, searched with `in`, or joined: write |join(', ')"))
+            }
+            written => Ok(written),
+        }
+    }
+
     fn expression(&mut self, tree: &ast::Expr<'_>, depth: usize) -> Written {
         if depth > limits::EXPRESSION_DEPTH {
             return Err(self.refuse(tree, "this expression is nested too deeply: divide it with {% set … %}"));
@@ -210,14 +248,14 @@ impl Writer {
         match tree {
             ast::Expr::Var(var) => {
                 self.uses.push(VarUse { name: var.id.to_owned(), offset: self.at(tree), covered: false });
-                Ok((var.id.to_owned(), false))
+                Ok((var.id.to_owned(), Kind::Other))
             }
             ast::Expr::Const(constant) => self.constant(tree, &constant.value),
             ast::Expr::UnaryOp(unary) => {
-                let (inner, numeric) = self.expression(&unary.expr, depth)?;
+                let (inner, kind) = self.scalar(&unary.expr, depth)?;
                 match unary.op {
-                    ast::UnaryOpKind::Not => Ok((format!("(not {inner})"), false)),
-                    ast::UnaryOpKind::Neg if numeric => Ok((format!("(-{inner})"), true)),
+                    ast::UnaryOpKind::Not => Ok((format!("(not {inner})"), Kind::Other)),
+                    ast::UnaryOpKind::Neg if kind == Kind::Number => Ok((format!("(-{inner})"), Kind::Number)),
                     ast::UnaryOpKind::Neg => Err(self.not_a_number(&unary.expr)),
                 }
             }
@@ -225,19 +263,24 @@ impl Writer {
             ast::Expr::Compare(compare) => self.compare(tree, compare, depth),
             ast::Expr::IfExpr(choice) => {
                 let before = self.uses.len();
-                let (test, _) = self.expression(&choice.test_expr, depth)?;
+                let (test, _) = self.scalar(&choice.test_expr, depth)?;
                 self.cover(before);
                 let tested: Vec<String> = self.uses[before..].iter().map(|used| used.name.clone()).collect();
                 let before = self.uses.len();
-                let (yes, yes_numeric) = self.expression(&choice.true_expr, depth)?;
+                let (yes, yes_kind) = self.expression(&choice.true_expr, depth)?;
                 for used in &mut self.uses[before..] {
                     used.covered |= tested.contains(&used.name);
                 }
-                let (no, no_numeric) = match &choice.false_expr {
+                let (no, no_kind) = match &choice.false_expr {
                     Some(tree) => self.expression(tree, depth)?,
-                    None => ("''".to_owned(), false),
+                    None => ("''".to_owned(), Kind::Other),
                 };
-                Ok((format!("({yes} if {test} else {no})"), yes_numeric && no_numeric))
+                let kind = match (yes_kind, no_kind) {
+                    (Kind::List, _) | (_, Kind::List) => Kind::List,
+                    (Kind::Number, Kind::Number) => Kind::Number,
+                    (Kind::Number | Kind::Other, Kind::Number | Kind::Other) => Kind::Other,
+                };
+                Ok((format!("({yes} if {test} else {no})"), kind))
             }
             ast::Expr::Filter(filter) => self.filter(tree, filter, depth),
             ast::Expr::Test(test) => {
@@ -245,15 +288,15 @@ impl Writer {
                     return Err(self.refuse(tree, format!("the test `is {}` is not available: use one of {}", cut(test.name), TESTS.join(", "))));
                 }
                 let before = self.uses.len();
-                let (inner, _) = self.expression(&test.expr, depth)?;
+                let (inner, _) = self.scalar(&test.expr, depth)?;
                 self.cover(before);
-                Ok((format!("({inner} is {})", test.name), false))
+                Ok((format!("({inner} is {})", test.name), Kind::Other))
             }
             ast::Expr::GetAttr(attribute) => match &attribute.expr {
                 ast::Expr::Var(var) if var.id == "loop" && LOOP_FIELDS.contains(&attribute.name) => {
                     self.uses.push(VarUse { name: "loop".to_owned(), offset: self.at(tree), covered: true });
-                    let numeric = matches!(attribute.name, "index" | "index0" | "length");
-                    Ok((format!("loop.{}", attribute.name), numeric))
+                    let kind = if matches!(attribute.name, "index" | "index0" | "length") { Kind::Number } else { Kind::Other };
+                    Ok((format!("loop.{}", attribute.name), kind))
                 }
                 _ => Err(self.refuse(
                     tree,
@@ -262,8 +305,8 @@ impl Writer {
             },
             ast::Expr::Call(call) => self.call(tree, call, depth),
             ast::Expr::List(list) => {
-                let items = list.items.iter().map(|item| self.expression(item, depth).map(|(source, _)| source)).collect::<Result<Vec<_>, _>>()?;
-                Ok((format!("[{}]", items.join(", ")), false))
+                let items = list.items.iter().map(|item| self.scalar(item, depth).map(|(source, _)| source)).collect::<Result<Vec<_>, _>>()?;
+                Ok((format!("[{}]", items.join(", ")), Kind::List))
             }
             ast::Expr::Slice(_) | ast::Expr::GetItem(_) => Err(self.refuse(tree, "`[…]` after a value is not available: use first, last or truncate")),
             ast::Expr::Tuple(_) | ast::Expr::Map(_) => Err(self.refuse(tree, "tuples and maps are not available: use a list […]")),
@@ -272,10 +315,10 @@ impl Writer {
 
     fn constant(&self, tree: &ast::Expr<'_>, value: &minijinja::Value) -> Written {
         match value.kind() {
-            ValueKind::String => Ok((quoted(value.as_str().unwrap_or_default()), false)),
-            ValueKind::Number => Ok((value.to_string(), true)),
-            ValueKind::Bool => Ok((if value.is_true() { "true" } else { "false" }.to_owned(), false)),
-            ValueKind::None => Ok(("none".to_owned(), false)),
+            ValueKind::String => Ok((quoted(value.as_str().unwrap_or_default()), Kind::Other)),
+            ValueKind::Number => Ok((value.to_string(), Kind::Number)),
+            ValueKind::Bool => Ok((if value.is_true() { "true" } else { "false" }.to_owned(), Kind::Other)),
+            ValueKind::None => Ok(("none".to_owned(), Kind::Other)),
             ValueKind::Undefined
             | ValueKind::Bytes
             | ValueKind::Seq
@@ -291,7 +334,7 @@ impl Writer {
         self.refuse(tree, "calculations need numbers: write |int or |float after the variable (and ~ to join texts)")
     }
 
-    /// `a + b - c` hangs to the left in the tree; walk its spine, so that long sums do not count as deep.
+    /// `a ~ b ~ c` hangs to the left in the tree; walk its spine, so that long rows do not count as deep.
     fn binary(&mut self, tree: &ast::Expr<'_>, top: &ast::BinOp<'_>, depth: usize) -> Written {
         let class = Class::of(top.op);
         let mut operands = vec![(Some(top.op), &top.right)];
@@ -308,8 +351,11 @@ impl Writer {
         let before = self.uses.len();
         let mut written = Vec::with_capacity(operands.len());
         for (op, operand) in operands {
-            let (source, numeric) = self.expression(operand, depth)?;
-            if class == Class::Number && !numeric {
+            // Only the right side of `in` may be a list.
+            let may_be_list = class == Class::In && op.is_some();
+            let (source, kind) =
+                if may_be_list { self.expression(operand, depth)? } else { self.scalar(operand, depth)? };
+            if class == Class::Number && kind != Kind::Number {
                 return Err(self.not_a_number(operand));
             }
             written.push((op, source));
@@ -324,26 +370,26 @@ impl Writer {
                     out.push_str(&source);
                 }
                 out.push(')');
-                Ok((out, class == Class::Number))
+                Ok((out, if class == Class::Number { Kind::Number } else { Kind::Other }))
             }
             Class::Compare => {
                 self.cover(before);
                 let [(_, left), (_, right)] = written.as_slice() else {
                     return Err(self.refuse(tree, "comparisons compare two values: add brackets"));
                 };
-                Ok((format!("({left}{}{right})", symbol(top.op)), false))
+                Ok((format!("({left}{}{right})", symbol(top.op)), Kind::Other))
             }
             Class::Concat => {
                 let mut sources = written.into_iter().map(|(_, source)| source);
                 let first = sources.next().unwrap_or_default();
-                Ok((format!("({first}|_join({}))", sources.collect::<Vec<_>>().join(", ")), false))
+                Ok((format!("({first}|_join({}))", sources.collect::<Vec<_>>().join(", ")), Kind::Other))
             }
             Class::In => {
                 let [(_, left), (_, right)] = written.as_slice() else {
                     return Err(self.refuse(tree, "`in` compares two values: add brackets"));
                 };
                 self.cover(before);
-                Ok((format!("({left}|_in({right}))"), false))
+                Ok((format!("({left}|_in({right}))"), Kind::Other))
             }
         }
     }
@@ -353,8 +399,16 @@ impl Writer {
             return Err(self.refuse(tree, "chained comparisons are not available: join two with `and`"));
         };
         let before = self.uses.len();
-        let (left, _) = self.expression(&compare.expr, depth)?;
-        let (right, _) = self.expression(&only.expr, depth)?;
+        let (left, _) = self.scalar(&compare.expr, depth)?;
+        let (right, _) = match only.op {
+            ast::CompareOpKind::In | ast::CompareOpKind::NotIn => self.expression(&only.expr, depth)?,
+            ast::CompareOpKind::Eq
+            | ast::CompareOpKind::Ne
+            | ast::CompareOpKind::Lt
+            | ast::CompareOpKind::Lte
+            | ast::CompareOpKind::Gt
+            | ast::CompareOpKind::Gte => self.scalar(&only.expr, depth)?,
+        };
         self.cover(before);
         let source = match only.op {
             ast::CompareOpKind::Eq => format!("({left} == {right})"),
@@ -366,7 +420,7 @@ impl Writer {
             ast::CompareOpKind::In => format!("({left}|_in({right}))"),
             ast::CompareOpKind::NotIn => format!("(not ({left}|_in({right})))"),
         };
-        Ok((source, false))
+        Ok((source, Kind::Other))
     }
 
     fn filter(&mut self, tree: &ast::Expr<'_>, filter: &ast::Filter<'_>, depth: usize) -> Written {
@@ -385,7 +439,8 @@ impl Writer {
             return Err(self.refuse(tree, format!("the filter `{name}` has no value before it: add one")));
         };
         let before = self.uses.len();
-        let (value, value_numeric) = self.expression(inner, depth)?;
+        let takes_list = matches!(*name, "join" | "first" | "last" | "length" | "count");
+        let (value, value_kind) = if takes_list { self.expression(inner, depth)? } else { self.scalar(inner, depth)? };
         if *name == "default" {
             self.cover(before);
         }
@@ -398,17 +453,19 @@ impl Writer {
                 arguments.iter().map(|(source, _)| source.as_str()).collect::<Vec<_>>().join(", ")
             ),
         };
-        let numeric = match *name {
-            "length" | "count" | "int" | "float" | "round" | "abs" => true,
-            "default" => value_numeric && arguments.iter().all(|(_, numeric)| *numeric),
-            _ => false,
+        let kind = match *name {
+            "length" | "count" | "int" | "float" | "round" | "abs" => Kind::Number,
+            "default" if value_kind == Kind::Number && arguments.iter().all(|(_, kind)| *kind == Kind::Number) => {
+                Kind::Number
+            }
+            _ => Kind::Other,
         };
-        Ok((source, numeric))
+        Ok((source, kind))
     }
 
     fn argument(&mut self, tree: &ast::Expr<'_>, argument: &ast::CallArg<'_>, depth: usize) -> Written {
         match argument {
-            ast::CallArg::Pos(inner) => self.expression(inner, depth),
+            ast::CallArg::Pos(inner) => self.scalar(inner, depth),
             ast::CallArg::Kwarg(..) | ast::CallArg::PosSplat(_) | ast::CallArg::KwargSplat(_) => {
                 Err(self.refuse(tree, "named and unpacked arguments are not available: write the values in order"))
             }
@@ -420,13 +477,13 @@ impl Writer {
             ast::Expr::Var(var) if var.id == "range" && (1..=2).contains(&call.args.len()) => {
                 let mut arguments = Vec::new();
                 for argument in &call.args {
-                    let (source, numeric) = self.argument(tree, argument, depth)?;
-                    if !numeric {
+                    let (source, kind) = self.argument(tree, argument, depth)?;
+                    if kind != Kind::Number {
                         return Err(self.refuse(tree, "range() needs numbers: write |int after the variable"));
                     }
                     arguments.push(source);
                 }
-                Ok((format!("range({})", arguments.join(", ")), false))
+                Ok((format!("range({})", arguments.join(", ")), Kind::List))
             }
             ast::Expr::Var(var) => {
                 Err(self.refuse(tree, format!("the function `{}` is not available: only range(…) is", cut(var.id))))

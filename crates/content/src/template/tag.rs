@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::Fault;
-use super::expression::{BUILTINS, CONSTANTS, Checked, VarUse, check, check_target, cut};
+use super::expression::{BUILTINS, CONSTANTS, Checked, VarUse, check, check_list, check_target, cut};
 use super::scan::{Piece, scan};
 use crate::limits;
 
@@ -131,7 +131,7 @@ fn statement(inner: &str, inner_offset: usize, offset: usize) -> Result<TagKind,
                 .split_once(" in ")
                 .ok_or_else(|| Fault::new("template_syntax", offset, "write {% for name in list %}"))?;
             check_target(name.trim(), rest_offset)?;
-            Ok(TagKind::For(name.trim().to_owned(), check(list, rest_offset + name.len() + 4)?))
+            Ok(TagKind::For(name.trim().to_owned(), check_list(list, rest_offset + name.len() + 4)?))
         }
         "set" => {
             let (name, value) = rest

@@ -1,0 +1,111 @@
+//! Prints what one message costs to render: `cargo run --release -p postrider-content --example render_cost`.
+//!
+//! A 40 KB marketing message with 11 slots and 20 links, and the same with a condition, a loop and filters.
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::time::Instant;
+
+use postrider_content::{CompileInput, ListFacts, MessageFacts, Prepared, RecipientView, Sender, compile};
+use postrider_domain::campaign::Draft;
+use postrider_domain::id::DeliveryId;
+use postrider_domain::stream::Stream;
+use postrider_mail::Mailbox;
+
+const ROUNDS: u32 = 20_000;
+
+fn main() {
+    let sender = Sender {
+        controller_name: "Example Ltd".into(),
+        postal_address: "1 Main Street\n12345 Town".into(),
+        privacy_url: "https://example.org/privacy".into(),
+    };
+    let attributes: BTreeSet<String> = ["first_name", "city", "order_id", "score"].map(str::to_owned).into();
+    for (name, extra) in [
+        ("slots only", ""),
+        (
+            "with condition, loop and filters",
+            "<p>{% if score|int > 3 %}Thanks, {{ first_name|upper|truncate(20) }}!{% else %}Hello.{% endif %}</p>\
+             <ul>{% for item in ['one', 'two', 'three'] %}<li>{{ loop.index }}: {{ item }} {{ city }}</li>{% endfor %}</ul>",
+        ),
+    ] {
+        let draft = Draft {
+            from_mailbox: "news@example.org".into(),
+            from_name: "Example".into(),
+            subject: "News for {{ first_name|default('you') }} in {{ city|default('town') }}".into(),
+            preheader: "What is new this week".into(),
+            body: body(extra),
+            ..Draft::default()
+        };
+        let started = Instant::now();
+        let compilation = compile(&CompileInput {
+            draft: &draft,
+            stream: Stream::Marketing,
+            sender: &sender,
+            attributes: &attributes,
+        });
+        let compile_ms = started.elapsed().as_secs_f64() * 1e3;
+        let Some(compiled) = compilation.compiled else {
+            println!("{name}: not compiled: {:#?}", compilation.findings);
+            continue;
+        };
+        let stored = compiled.to_bytes().len();
+        let prepared = Prepared::new(compiled).expect("just compiled");
+        let mailbox = Mailbox::parse("anna@example.com").expect("a plain mailbox");
+        let vars =
+            serde_json::json!({ "first_name": "Änne & Söhne", "city": "Kraków", "order_id": "A/77", "score": 5 });
+        let vars = vars.as_object().expect("an object");
+        let recipient = RecipientView {
+            mailbox: &mailbox,
+            vars,
+            unsubscribe_url: "https://m.example.org/u/AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB",
+            preferences_url: "https://m.example.org/p/AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB",
+            hosted_url: None,
+        };
+        let list = ListFacts {
+            list_id: "news.1.example.org",
+            unsubscribe_url: recipient.unsubscribe_url,
+            unsubscribe_mailbox: "u-aaaaaaaaaaaaaaaaaaaaaaaaaa@m.example.org",
+            feedback_id: "cmp_1:wsp_1:marketing:postrider",
+        };
+        let mut out = Vec::new();
+        let mut best = f64::MAX;
+        for _ in 0..5 {
+            let started = Instant::now();
+            for delivery in 0..ROUNDS {
+                let facts = MessageFacts {
+                    delivery: DeliveryId(i64::from(delivery)),
+                    message_id: "<d.aaaaaaaaaaaaaaaa@m.example.org>",
+                    date_ms: 1_790_000_000_000,
+                    list: Some(list),
+                };
+                out.clear();
+                prepared.render(black_box(&recipient), &facts, &mut out).expect("it renders");
+                black_box(&out);
+            }
+            best = best.min(started.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS));
+        }
+        println!(
+            "{name}: {best:.1} us a message of {} bytes (compiled in {compile_ms:.1} ms, stored {stored} bytes)",
+            out.len()
+        );
+    }
+}
+
+fn body(extra: &str) -> String {
+    let mut body = String::from(
+        "<html><head><style>p{color:#333;font-size:15px}a{color:#06c}@media(max-width:600px){p{font-size:17px}}</style></head><body>\n<p>Dear {{ first_name|default('friend') }},</p>\n",
+    );
+    for number in 0..20 {
+        body.push_str(&format!(
+            "<h2>Story {number}</h2>\n<p>{} — žluťoučký kůň.</p>\n<p><a href=\"https://example.org/story/{number}?o=1\">Read on</a></p>\n",
+            "The quick brown fox jumps over the lazy dog and runs away. ".repeat(26)
+        ));
+        if number % 3 == 0 {
+            body.push_str("<p>For {{ city|default('your town') }}: <a href=\"https://example.org/o/{{ order_id|default('0') }}\">order</a></p>\n");
+        }
+    }
+    body.push_str(extra);
+    body.push_str("</body></html>\n");
+    body
+}

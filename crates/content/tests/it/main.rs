@@ -1,0 +1,13 @@
+//! What the content crate promises, seen from outside: whole drafts in, whole messages out.
+
+mod bombs;
+mod escaping;
+mod findings;
+mod footer;
+mod golden;
+mod helpers;
+mod injection;
+mod message;
+mod single;
+mod templates;
+mod texts;
