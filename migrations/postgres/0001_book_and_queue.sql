@@ -531,3 +531,4 @@ CREATE TABLE inquiry (
   answered_at BIGINT
 );
 CREATE INDEX inquiry_open ON inquiry (deadline) WHERE answered_at IS NULL;
+CREATE INDEX lane_campaign ON lane (campaign_id);

@@ -238,3 +238,76 @@ async fn the_two_schemas_are_the_same() {
     }
     assert_eq!(a.indexes, b.indexes);
 }
+
+/// Tables that grow without bound: reading one from end to end is a decision, listed here with its reason.
+const LARGE: &[&str] = &[
+    "contact",
+    "membership",
+    "consent",
+    "ledger",
+    "suppression",
+    "exclusion",
+    "delivery",
+    "queue",
+    "attempt",
+    "event",
+    "message",
+    "body",
+    "import_refused",
+    "idempotency",
+];
+
+/// Pieces of statements that may read a large table whole.
+const WHOLE: &[(&str, &str)] = &[
+    (
+        "count(doubt_epoch) AS doubt, count(held_reason) AS held, min(ready_at) AS oldest FROM queue",
+        "doctor looks at all",
+    ),
+    ("SELECT count(*) AS n FROM contact WHERE workspace_id = $1 AND erased_at IS NULL", "doctor looks at all"),
+    ("UPDATE import_refused SET raw = '', detail = ''", "erasure searches free text"),
+    ("SELECT c.ledger_seq FROM consent c LEFT JOIN ledger", "doctor looks at all"),
+    (
+        "FROM queue q JOIN lane l ON l.id = q.lane_id JOIN delivery d ON d.id = q.delivery_id LEFT JOIN campaign c",
+        "once after a start",
+    ),
+];
+
+#[tokio::test]
+async fn no_statement_reads_a_large_table_from_end_to_end() {
+    let lite = open_sqlite("scans").await;
+    let mut sqlite = sqlx::SqliteConnection::connect(lite.data().join("postrider.db").to_str().unwrap()).await.unwrap();
+    let mut faults = Vec::new();
+    for (file, statement) in catalogue() {
+        if file.ends_with("_tests.rs")
+            || file == "testing.rs"
+            || WHOLE.iter().any(|(piece, _)| statement.contains(piece))
+        {
+            continue;
+        }
+        let text = format!("EXPLAIN QUERY PLAN {}", Dialect::Sqlite.expand(&statement));
+        let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(&mut sqlite).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|r| r.get::<String, _>("detail")).collect();
+        // An alias stands for its table: the word after its first mention tells which.
+        let table = |name: &str| -> String {
+            let words: Vec<&str> = statement.split_whitespace().collect();
+            let real = words.windows(2).find(|w| w[1].trim_end_matches([',', ')']) == name && LARGE.contains(&w[0]));
+            real.map_or(name, |w| w[0]).to_owned()
+        };
+        let bad = plan.iter().any(|detail| {
+            let words: Vec<&str> = detail.split_whitespace().collect();
+            let large = |i: usize| words.get(i).is_some_and(|name| LARGE.contains(&table(name).as_str()));
+            let made = |name: &&str| plan.contains(&format!("CO-ROUTINE {name}"));
+            let scan = words.first() == Some(&"SCAN") && large(1) && !words.get(1).is_some_and(made);
+            // Every row of a workspace is as good as every row.
+            let workspace = words.first() == Some(&"SEARCH")
+                && large(1)
+                && detail.ends_with("(workspace_id=?)")
+                && !statement.contains("ORDER BY");
+            scan || workspace || detail.contains("AUTOMATIC")
+        });
+        if bad {
+            faults.push(format!("{file}: {statement}\n    {}", plan.join("\n    ")));
+        }
+    }
+    assert!(faults.is_empty(), "{} statements:\n{}", faults.len(), faults.join("\n"));
+}

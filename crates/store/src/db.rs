@@ -132,6 +132,8 @@ impl Db {
             Db::Sqlite { gate, .. } => {
                 let mut held = gate.acquire(Lane::Web).await?;
                 sqlx::migrate!("../../migrations/sqlite").run(held.connection()).await?;
+                // This connection read the planner's figures before the migration had written them.
+                sqlx::query("ANALYZE sqlite_schema").execute(held.connection()).await?;
             }
             Db::Postgres { queue, .. } => sqlx::migrate!("../../migrations/postgres").run(queue).await?,
         }
@@ -275,8 +277,9 @@ impl Tx {
             TxInner::Sqlite(mut held) => held.commit().await?,
             TxInner::Postgres(mut tx) => {
                 if !self.rings.is_empty() {
-                    let note = Note { from: self.instance, topics: self.rings.clone() };
-                    let payload = serde_json::to_string(&note).unwrap_or_default();
+                    // PostgreSQL carries 8,000 bytes; what does not fit is found by polling.
+                    let topics = self.rings.iter().take(32).cloned().collect();
+                    let payload = serde_json::to_string(&Note { from: self.instance, topics }).unwrap_or_default();
                     sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&mut *tx).await?;
                 }
                 tx.commit().await?;

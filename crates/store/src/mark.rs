@@ -66,6 +66,15 @@ pub enum MarkRefused {
     Withheld(Withheld),
 }
 
+/// Whether the same group was tried before with an unknown end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trial {
+    /// Nothing of it can be in the database.
+    First,
+    /// The connection was lost; all or nothing of it is in the database.
+    Repeated,
+}
+
 /// One row with all that decides about its mark.
 struct Candidate {
     delivery: DeliveryId,
@@ -83,11 +92,12 @@ struct Candidate {
 
 /// Marks what may be marked. Runs inside the writer's transaction, after the node's epoch was tested.
 ///
-/// `repeated` says that a commit before had an unknown end: a mark of ours at `now` is then granted again.
+/// When a commit before had an unknown end, a mark of ours at `now` is granted again.
 pub(crate) async fn mark(
     tx: &mut Tx,
     node: Node,
     requests: &[MarkRequest],
+    trial: Trial,
     now: i64,
     tally: &mut Tally,
 ) -> Result<Vec<MarkAnswer>> {
@@ -125,7 +135,7 @@ pub(crate) async fn mark(
         .iter()
         .map(|request| {
             let answer = match found.get(&request.delivery) {
-                Some(row) if asked.insert(request.delivery) => decide(request, row, now),
+                Some(row) if asked.insert(request.delivery) => decide(request, row, trial, now),
                 Some(_) | None => MarkAnswer::Refused(MarkRefused::NotReady),
             };
             if answer == MarkAnswer::Granted {
@@ -146,8 +156,8 @@ pub(crate) async fn mark(
             Some(row) if marked.contains(&request.delivery) => {
                 tally.add(row.workspace, row.campaign, counter::IN_DOUBT, 1);
             }
-            // A mark of this very moment by us: the commit before had reached the database after all.
-            Some(row) if row.doubt == Some((request.lane_epoch, now)) => {}
+            // The commit before had reached the database after all.
+            Some(row) if is_our_own(request, row, trial, now) => {}
             Some(_) | None => *answer = MarkAnswer::Refused(MarkRefused::NotReady),
         }
     }
@@ -192,8 +202,16 @@ fn candidate(row: &Row, node: Node) -> Result<Candidate> {
     })
 }
 
+/// Whether the row carries the mark that this very group wrote at a trial before.
+fn is_our_own(request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) -> bool {
+    match trial {
+        Trial::First => false,
+        Trial::Repeated => row.doubt == Some((request.lane_epoch, now)),
+    }
+}
+
 /// The rules of a mark, in the order in which an operator wants to hear about them.
-fn decide(request: &MarkRequest, row: &Candidate, now: i64) -> MarkAnswer {
+fn decide(request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) -> MarkAnswer {
     use MarkAnswer::{Granted, Refused};
     if row.lane != request.lane {
         return Refused(MarkRefused::NotReady);
@@ -201,11 +219,11 @@ fn decide(request: &MarkRequest, row: &Candidate, now: i64) -> MarkAnswer {
     if !row.ours || row.lane_epoch != request.lane_epoch {
         return Refused(MarkRefused::LaneLost);
     }
-    match row.doubt {
-        // See `mark`: repeated after a commit of unknown end.
-        Some(doubt) if doubt == (request.lane_epoch, now) => return Granted,
-        Some(_) => return Refused(MarkRefused::NotReady),
-        None => {}
+    if is_our_own(request, row, trial, now) {
+        return Granted;
+    }
+    if row.doubt.is_some() {
+        return Refused(MarkRefused::NotReady);
     }
     if row.held {
         return Refused(MarkRefused::Held);

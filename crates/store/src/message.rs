@@ -2,6 +2,8 @@
 //!
 //! Must not know what the bytes say.
 
+use std::collections::HashSet;
+
 use postrider_domain::id::{ApiKeyId, CampaignId, ContactId, DeliveryId, MessageId, VersionId, WorkspaceId};
 use postrider_domain::stream::{Stream, TrackingMode};
 use serde_json::json;
@@ -166,6 +168,13 @@ pub(crate) async fn accept(
     .await?;
     tx.ring(Topic::Work);
     Ok(())
+}
+
+/// Which of these messages are in the database: after a commit of unknown end.
+pub(crate) async fn already_taken(tx: &mut Tx, batch: &[&NewMessage]) -> Result<HashSet<MessageId>> {
+    let ids: Vec<i64> = batch.iter().map(|m| m.id.get()).collect();
+    let rows = tx.all(sql!("SELECT id FROM message WHERE id IN {ids $1}"), args![json!(ids)]).await?;
+    rows.iter().map(|row| Ok(MessageId(row.int("id")?))).collect()
 }
 
 fn delivery_row(message: &NewMessage, r: &Recipient, digest: &[u8; 32]) -> serde_json::Value {

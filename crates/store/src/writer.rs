@@ -18,8 +18,8 @@ use crate::counter::Tally;
 use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
 use crate::event;
-use crate::mark::{MarkAnswer, MarkRefused, MarkRequest, mark};
-use crate::message::{NewMessage, accept};
+use crate::mark::{MarkAnswer, MarkRefused, MarkRequest, Trial, mark};
+use crate::message::{NewMessage, accept, already_taken};
 use crate::node::{Node, hold_epoch};
 use crate::settle::{Next, Pending, Settle, settle};
 use crate::store::Store;
@@ -352,12 +352,16 @@ fn refuse_one(mut group: Group, error: StoreError) {
 async fn attempt(shared: &Shared, group: &Group, now: i64) -> std::result::Result<Done, Failure> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(10);
+    let mut trial = Trial::First;
     loop {
-        let error = match once(shared, group, now).await {
+        let error = match once(shared, group, trial, now).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
         let lost = is_connection_lost(&error);
+        if lost {
+            trial = Trial::Repeated;
+        }
         if matches!(error, StoreError::Fatal(_)) || error.is_storage_failure() {
             return Err(Failure::Fatal(error.to_string()));
         }
@@ -385,7 +389,7 @@ fn is_connection_lost(error: &StoreError) -> bool {
     }
 }
 
-async fn once(shared: &Shared, group: &Group, now: i64) -> Result<Done> {
+async fn once(shared: &Shared, group: &Group, trial: Trial, now: i64) -> Result<Done> {
     let store = &shared.store;
     let mut tx = store.begin(Lane::Queue).await?;
     let mut tally = Tally::default();
@@ -394,9 +398,13 @@ async fn once(shared: &Shared, group: &Group, now: i64) -> Result<Done> {
     // Settles first: the same delivery may be settled and, ready again at once, marked in one group.
     let settled = settle(&mut tx, shared.node, &group.settles, now, &mut tally).await?;
     let requests: Vec<MarkRequest> = group.marks.iter().map(|(request, _)| *request).collect();
-    let marks = mark(&mut tx, shared.node, &requests, now, &mut tally).await?;
+    let marks = mark(&mut tx, shared.node, &requests, trial, now, &mut tally).await?;
     if !group.accepts.is_empty() {
-        let messages: Vec<&NewMessage> = group.accepts.iter().map(|(message, _)| &**message).collect();
+        let mut messages: Vec<&NewMessage> = group.accepts.iter().map(|(message, _)| &**message).collect();
+        if trial == Trial::Repeated {
+            let taken = already_taken(&mut tx, &messages).await?;
+            messages.retain(|m| !taken.contains(&m.id));
+        }
         let lane_ids: Vec<i64> = store.next_ids(messages.len()).collect();
         accept(&mut tx, store, &messages, &lane_ids, now, &mut tally).await?;
     }
