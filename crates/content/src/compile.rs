@@ -18,7 +18,7 @@ use crate::input::{Compilation, CompileInput, ListFacts, MessageFacts, Recipient
 use crate::part::{Encoding, Flat, Part, build, drop_statement_lines};
 use crate::place::Place;
 use crate::prepared::Prepared;
-use crate::template::{Fault, Names, Parsed, Tag, check_names, check_structure, parse, position};
+use crate::template::{BUILTINS, CONSTANTS, Fault, Names, Parsed, Tag, check_names, check_structure, parse, position};
 use crate::{footer, limits, lint};
 
 /// Compiles a draft.
@@ -47,6 +47,11 @@ pub fn variables(draft: &Draft) -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// The variables that every template has besides the contact's attributes, for help texts.
+pub fn builtin_variables() -> impl Iterator<Item = &'static str> {
+    BUILTINS.into_iter().chain(CONSTANTS)
 }
 
 /// A field's template after parsing.
@@ -100,7 +105,13 @@ impl Compiler<'_> {
         let body = self.field("body", &draft.body, limits::TEMPLATE_BYTES);
         let preheader = self.field("preheader", &draft.preheader, limits::LINE_BYTES);
         let written = match format {
-            BodyFormat::Text => None,
+            BodyFormat::Text => {
+                if !draft.text.trim().is_empty() {
+                    let message = "the body is plain text and is the text part; this one is not used: empty it";
+                    self.findings.push(Finding::warning("text_ignored", "text", message));
+                }
+                None
+            }
             BodyFormat::Html | BodyFormat::Markdown if draft.text.trim().is_empty() => None,
             BodyFormat::Html | BodyFormat::Markdown => self.field("text", &draft.text, limits::TEMPLATE_BYTES),
         };
@@ -254,7 +265,8 @@ impl Compiler<'_> {
                 }
                 FieldItem::Tag(tag) => {
                     // Inside of an address a value is encoded, so that the address stays one.
-                    let place = if word.contains("://") { Place::PlainUrlPart } else { Place::Plain };
+                    let in_address = word.contains("://") && !word.ends_with(['>', ')', '"']);
+                    let place = if in_address { Place::PlainUrlPart } else { Place::Plain };
                     flat.push(Flat::Tag(*tag, place));
                 }
             }
@@ -299,7 +311,7 @@ impl Compiler<'_> {
             Stream::Transactional => return,
             Stream::Marketing => {}
         }
-        let missing = footer::missing(flat, tags, self.input.sender);
+        let missing = footer::missing(flat, tags, self.input.sender, footer::Links::Visible);
         if missing.is_nothing() {
             return;
         }

@@ -4,6 +4,7 @@
 
 use crate::input::Sender;
 use crate::part::Flat;
+use crate::place::Place;
 use crate::template::{Tag, TagKind};
 
 /// What the visible text of a part lacks.
@@ -26,21 +27,30 @@ impl Missing {
     }
 }
 
+/// What counts as a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// The address of an `<a>`.
+    Clickable,
+    /// The address as text.
+    Visible,
+}
+
 /// Looks through the visible text. What stands inside of a condition or loop does not count: it may not be there.
-pub fn missing(flat: &[Flat], tags: &[Tag], sender: &Sender) -> Missing {
+pub fn missing(flat: &[Flat], tags: &[Tag], sender: &Sender, links: Links) -> Missing {
     let mut depth = 0_usize;
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<(&str, Place)> = Vec::new();
     let mut text = String::new();
     for item in flat {
         match item {
             Flat::Raw(raw) if depth == 0 => text.push_str(raw),
             Flat::Raw(_) => {}
-            Flat::Tag(index, _) => match &tags[*index].kind {
+            Flat::Tag(index, place) => match &tags[*index].kind {
                 TagKind::Emit(expression) => {
                     if let Some(simple) =
                         expression.simple.as_ref().filter(|simple| depth == 0 && simple.ops.is_empty())
                     {
-                        names.push(&simple.name);
+                        names.push((&simple.name, *place));
                     }
                 }
                 TagKind::If(_) | TagKind::For(..) => depth += 1,
@@ -54,13 +64,23 @@ pub fn missing(flat: &[Flat], tags: &[Tag], sender: &Sender) -> Missing {
         let wanted = fold(wanted);
         !wanted.is_empty() && text.contains(&wanted)
     };
+    let names_it = |wanted: &str| names.iter().any(|(name, _)| *name == wanted);
+    let links_it = |wanted: &str| {
+        names.iter().any(|(name, place)| {
+            *name == wanted
+                && match links {
+                    Links::Clickable => *place == Place::PlainUrlStart,
+                    Links::Visible => true,
+                }
+        })
+    };
     Missing {
-        controller: !names.contains(&"controller_name") && !says(&sender.controller_name),
-        postal_address: !names.contains(&"postal_address")
+        controller: !names_it("controller_name") && !says(&sender.controller_name),
+        postal_address: !names_it("postal_address")
             && (sender.postal_address.trim().is_empty()
                 || !sender.postal_address.lines().filter(|line| !line.trim().is_empty()).all(says)),
-        unsubscribe: !names.contains(&"unsubscribe_url"),
-        preferences: !names.contains(&"preferences_url"),
+        unsubscribe: !links_it("unsubscribe_url"),
+        preferences: !links_it("preferences_url"),
     }
 }
 

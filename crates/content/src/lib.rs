@@ -20,7 +20,7 @@ mod prepared;
 mod single;
 mod template;
 
-pub use compile::{check, compile, variables};
+pub use compile::{builtin_variables, check, compile, variables};
 pub use compiled::{Compiled, Link, RENDERER};
 pub use error::{CompiledError, PartName, RenderError, SingleError};
 pub use input::{Compilation, CompileInput, ListFacts, MessageFacts, RecipientView, Rendered, Sender, SingleMessage};

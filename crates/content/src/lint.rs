@@ -109,8 +109,7 @@ fn name(draft: &Draft, findings: &mut Vec<Finding>) {
         ));
     }
     let (from, subject) = (fold(name), fold(&draft.subject));
-    let shares = from.chars().count() >= 8 && subject.contains(&from) && from == subject
-        || (subject.chars().count() >= 8 && from.contains(&subject));
+    let shares = subject.chars().count() >= 8 && from.contains(&subject);
     if shares || name.contains('%') || name.contains('!') {
         findings.push(Finding::warning(
             "subject_in_from_name",

@@ -61,6 +61,7 @@ pub fn compile(
             work.push_fault(fault);
             None
         }
+        Err(Stop::Told) => None,
         Err(Stop::Message(code, message)) => {
             work.findings.push(Finding::error(code, "body", message));
             None
@@ -70,6 +71,8 @@ pub fn compile(
 }
 
 enum Stop {
+    /// The findings say it already.
+    Told,
     Fault(Fault),
     Message(&'static str, String),
 }
@@ -132,10 +135,7 @@ impl Work<'_> {
         };
         self.remark(&protected, &found);
         if self.findings.iter().any(|finding| finding.severity == postrider_domain::campaign::Severity::Error) {
-            return Err(Stop::Message(
-                "html_refused",
-                "correct the HTML as said above; the rest is checked then".to_owned(),
-            ));
+            return Err(Stop::Told);
         }
         let style = match format {
             BodyFormat::Markdown => markdown::STYLE,
@@ -342,7 +342,7 @@ impl Work<'_> {
         match stream {
             Stream::Transactional => {}
             Stream::Marketing => {
-                let missing = footer::missing(&derived.flat, &derived.tags, sender);
+                let missing = footer::missing(&derived.flat, &derived.tags, sender, footer::Links::Clickable);
                 if !missing.is_nothing() {
                     for item in parse(&footer::html(missing, sender)).expect("the footer is a template of ours") {
                         match item {

@@ -4,10 +4,11 @@
 //! built-ins nor cost more than [`crate::limits`] allow.
 
 mod expression;
+mod operator;
 mod scan;
 mod tag;
 
-pub use expression::{Checked, Simple, TextOp};
+pub use expression::{BUILTINS, CONSTANTS, Checked, Simple, TextOp};
 pub use tag::{Names, Parsed, Tag, TagKind, check_names, check_structure, parse};
 
 /// What is wrong with a template, and where (byte offset in its source).

@@ -68,7 +68,8 @@ pub fn scan(source: &str) -> Result<Vec<Piece<'_>>, Fault> {
                 b'%' => ("{%", "%}"),
                 _ => ("{#", "#}"),
             };
-            return Err(Fault::new("template_syntax", start, format!("this `{open}` has no end: add `{end}`")));
+            let hint = if kind == b'#' { " (or, in a style sheet, put a blank between `{` and `#`)" } else { "" };
+            return Err(Fault::new("template_syntax", start, format!("this `{open}` has no end: add `{end}`{hint}")));
         };
         at = close + 2;
         let mut inner_offset = start + 2;

@@ -71,10 +71,12 @@ fn a_link_that_may_be_missing_or_hidden_does_not_count() {
     for body in [
         "<p>{% if city %}<a href=\"{{ unsubscribe_url }}\">out</a>{% endif %}</p>",
         "<p style=\"display:none\"><a href=\"{{ unsubscribe_url }}\">out</a></p>",
+        "<p>Write to {{ unsubscribe_url }}</p><p><a href=\"{{ unsubscribe_url }}\"></a></p>",
         "<p>{% for i in range(1) %}<a href=\"{{ unsubscribe_url }}\">out</a>{% endfor %}</p>",
     ] {
         let (html, _) = parts(&html(body), Stream::Marketing);
         assert_eq!(count(&html, &format!("href=\"{UNSUBSCRIBE}\"")), 2, "{html}");
+        assert_eq!(count(&html, ">Unsubscribe</a>"), 1, "{html}");
     }
 }
 

@@ -149,10 +149,10 @@ proptest! {
                 body: format!("<p>{source}{wrapped}{source}</p>"),
                 ..Draft::default()
             };
-            if let Some(compiled) = compile_for(&draft, Stream::Transactional).compiled {
-                if let Ok(message) = render(&Prepared::new(compiled).unwrap(), json!({ "city": "<x>" })) {
-                    read(&message);
-                }
+            if let Some(compiled) = compile_for(&draft, Stream::Transactional).compiled
+                && let Ok(message) = render(&Prepared::new(compiled).unwrap(), json!({ "city": "<x>" }))
+            {
+                read(&message);
             }
         }
     }
