@@ -144,6 +144,11 @@ impl Store {
         by: &Actor,
         mut new: NewConsent,
     ) -> Result<Consent> {
+        if new.state != ConsentState::Granted {
+            self.closures().close_contact(new.contact);
+            // Other nodes hear of it with the commit.
+            tx.ring(crate::bell::Topic::Live { workspace, what: format!("contact:{}", new.contact) });
+        }
         let contact = self.contact_for_update(tx, workspace, new.contact).await?;
         tx.opt(sql!("SELECT id FROM purpose WHERE workspace_id = $1 AND id = $2"), args![workspace, new.purpose])
             .await?

@@ -2,7 +2,7 @@
 //!
 //! Must not decide whether anybody may be written to: that is `postrider_domain::gate`.
 
-use postrider_domain::contact::{AddressMark, AddressState, Attributes, check_attributes};
+use postrider_domain::contact::{AddressMark, AddressState, Attributes, check_attributes, has_control};
 use postrider_domain::id::{ContactId, ListId, WorkspaceId};
 use postrider_mail::mailbox::Mailbox;
 use serde::Serialize;
@@ -293,6 +293,10 @@ impl Store {
         filter: &ContactFilter,
         page: &PageRequest,
     ) -> Result<Page<Contact>> {
+        if filter.mailbox_prefix.as_deref().is_some_and(has_control) {
+            // No mailbox has one, and PostgreSQL refuses a NUL.
+            return Ok(Page { items: Vec::new(), next: None });
+        }
         match (&filter.list, filter.mailbox_prefix.as_deref()) {
             (Some(list), prefix) => self.members_page(workspace, *list, prefix, page).await,
             (None, Some(prefix)) if !prefix.trim().is_empty() => self.prefix_page(workspace, prefix, page).await,

@@ -41,6 +41,8 @@ impl Store {
     /// The workspace has no such contact, or it was erased before.
     pub async fn erase_contact(&self, workspace: WorkspaceId, by: &Actor, id: ContactId) -> Result<Erasure> {
         let mut tx = self.begin(Lane::Web).await?;
+        self.closures().close_contact(id);
+        tx.ring(crate::bell::Topic::Live { workspace, what: format!("contact:{id}") });
         let contact = self.contact_for_update(&mut tx, workspace, id).await?;
         let mailbox = Mailbox::parse(&contact.mailbox)
             .map_err(|_| StoreError::Corrupt("column contact.mailbox holds no mailbox".into()))?;

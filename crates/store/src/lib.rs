@@ -11,6 +11,7 @@ pub mod bell;
 pub mod campaign;
 pub mod campaign_run;
 pub mod clock;
+pub mod closures;
 pub mod consent;
 pub mod contact;
 pub mod counter;
@@ -49,6 +50,7 @@ pub mod writer;
 
 mod db;
 mod dialect;
+mod engine_needs;
 mod folder;
 mod gate;
 mod id_maker;
@@ -82,3 +84,15 @@ mod freeze_tests;
 mod queue_tests;
 #[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod access_tests;
+#[cfg(test)]
+mod book_rig;
+#[cfg(test)]
+mod book_tests;
+#[cfg(test)]
+mod consent_tests;
+#[cfg(test)]
+mod erase_tests;
+#[cfg(test)]
+mod import_tests;

@@ -52,6 +52,10 @@ impl PageRequest {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let read = || {
             let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+            // A forged NUL would be an error of PostgreSQL instead of an answer.
+            if bytes.windows(6).any(|six| six == b"\\u0000") {
+                return None;
+            }
             let (given, position): (String, T) = serde_json::from_slice(&bytes).ok()?;
             (given == tag).then_some(position)
         };

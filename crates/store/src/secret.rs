@@ -19,6 +19,14 @@ impl Secret {
         Secret(Zeroizing::new(text))
     }
 
+    /// Twenty random letters and digits (100 bits): a password that we make for somebody.
+    ///
+    /// # Errors
+    /// The system's random source fails.
+    pub fn random() -> Result<Secret> {
+        random_letters(20).map(Secret::new)
+    }
+
     /// The text itself, for the one place that needs it.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -36,11 +36,13 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn setup_state(&self) -> Result<SetupState> {
-        let row = self.read().await?.opt(sql!("SELECT done_at FROM setup WHERE id = 1"), args![]).await?;
-        Ok(match row {
-            Some(row) if row.int_opt("done_at")?.is_some() => SetupState::Done,
-            Some(_) | None => SetupState::Open,
-        })
+        // Who made a workspace with the command line on this machine has set the installation up as well.
+        let row = self
+            .read()
+            .await?
+            .opt(sql!("SELECT 1 AS done FROM setup WHERE done_at IS NOT NULL UNION SELECT 1 AS done FROM workspace LIMIT 1"), args![])
+            .await?;
+        Ok(if row.is_some() { SetupState::Done } else { SetupState::Open })
     }
 
     /// Makes a new code, for the console only; the code before it stops working. `None` when the set-up is done.
@@ -48,6 +50,9 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn begin_setup(&self) -> Result<Option<Secret>> {
+        if self.setup_state().await? == SetupState::Done {
+            return Ok(None);
+        }
         let code = random_letters(CODE_LETTERS)?;
         let mut tx = self.begin(Lane::Web).await?;
         let changed = tx

@@ -142,6 +142,12 @@ impl Store {
             }
             Whom::Domain(domain) => (self.domain_digest(domain.as_str()), None, Some(domain.as_str().to_owned())),
         };
+        if let Some(mailbox) = &mailbox {
+            self.closures().close_mailbox(mailbox);
+        }
+        if let Some(domain) = &domain {
+            self.closures().close_domain(domain);
+        }
         let scope = new.scope.unwrap_or_else(|| new.reason.default_scope());
         let now = self.now();
         // An expired one is made anew; one that only an erasure left keeps its digest-only form.

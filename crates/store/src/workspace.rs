@@ -125,6 +125,10 @@ impl Workspace {
         if !self.settings.is_object() {
             return Err(refused("save the workspace: settings should be a JSON object"));
         }
+        let settings = to_json(&self.settings);
+        if settings.len() > 65_536 || settings.contains("\\u0000") {
+            return Err(refused("save the workspace: settings should have at most 64 KiB and no NUL character"));
+        }
         Ok(())
     }
 }
