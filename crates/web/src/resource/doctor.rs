@@ -1,0 +1,131 @@
+//! What `postrider doctor` shows: one line a check, in words that say what to do. Facts come from the store and the engine.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::Method;
+use postrider_store::doctor::DoctorFacts;
+use serde_json::json;
+
+use crate::Web;
+use crate::api::{Api, Op};
+use crate::problem::Problem;
+use crate::rule::Rule;
+
+/// How long the engine's part is waited for.
+const ENGINE_WAIT: Duration = Duration::from_secs(10);
+
+/// Adds the routes.
+pub fn routes(api: &mut Api) {
+    api.add(
+        Method::GET,
+        "/api/v1/doctor",
+        Rule::LocalOnly,
+        Op::new("doctor", "doctor", "Looks at everything and says what is wrong")
+            .about("May take a while: rows are counted.")
+            .gives::<DoctorView>(200, "The checks."),
+        doctor,
+    );
+}
+
+/// The state of the installation.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct DoctorView {
+    /// Whether no check is `bad`.
+    ok: bool,
+    /// The checks.
+    checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+struct Check {
+    /// `ok`, `note` or `bad`.
+    state: String,
+    /// What was looked at.
+    name: String,
+    /// What was found and what to do.
+    detail: String,
+}
+
+fn check(good: bool, name: impl Into<String>, well: impl Into<String>, ill: impl Into<String>) -> Check {
+    let (state, detail) = if good { ("ok", well.into()) } else { ("bad", ill.into()) };
+    Check { state: state.into(), name: name.into(), detail }
+}
+
+fn note(name: impl Into<String>, detail: impl Into<String>) -> Check {
+    Check { state: "note".into(), name: name.into(), detail: detail.into() }
+}
+
+/// What the store's facts mean.
+fn judge(facts: &DoctorFacts) -> Vec<Check> {
+    let mut checks = vec![check(true, "database", facts.database, "")];
+    for w in &facts.workspaces {
+        let name = |what: &str| format!("{what} of {}", w.name);
+        checks.push(check(
+            w.ledger.is_whole(),
+            name("consent ledger"),
+            format!("{} entries, the chain is whole", w.ledger.entries),
+            format!("{}; restore a backup and report it", w.ledger.faults.join("; ")),
+        ));
+        checks.push(check(
+            w.contacts == w.contacts_counted,
+            name("contacts"),
+            w.contacts.to_string(),
+            format!("there are {}, the counter says {}", w.contacts, w.contacts_counted),
+        ));
+        if !w.has_route {
+            checks.push(note(name("routes"), "there is no default route: nothing can leave; `postrider route add`"));
+        }
+        if w.signing_domains.is_empty() {
+            checks.push(note(name("sending domains"), "there is none: `postrider domain add`"));
+        }
+        for domain in &w.unsigned_domains {
+            checks.push(check(false, name("sending domains"), "", format!("{domain} has no active DKIM key")));
+        }
+        if w.public_url.is_empty() {
+            checks.push(note(name("public URL"), "it is not set: unsubscribe links cannot be made"));
+        }
+    }
+    for c in &facts.campaigns {
+        checks.push(check(
+            c.balances() && c.agrees(),
+            format!("ledger of {}", c.campaign),
+            format!("{} deliveries, each accounted for once", c.rows.frozen),
+            format!("counters {:?}, rows {:?}: they should be equal and balance; report it", c.counters, c.rows),
+        ));
+    }
+    checks.push(note(
+        "queue",
+        format!(
+            "{} unsettled, {} in doubt, {} held, {} imports waiting",
+            facts.unsettled, facts.in_doubt, facts.held, facts.waiting_imports
+        ),
+    ));
+    checks.push(note("tracking", "links stay as written and no pixel is added: opens and clicks are not counted yet"));
+    checks
+}
+
+async fn doctor(State(web): State<Web>) -> Result<axum::Json<DoctorView>, Problem> {
+    let store = web.store();
+    let mut checks = judge(&store.doctor().await?);
+    let space = store.space()?;
+    let mib = space.free / (1024 * 1024);
+    checks.push(check(
+        !space.low,
+        "disk",
+        format!("{mib} MiB are free"),
+        format!("only {mib} MiB are free: nothing new is taken or sent; make room in {}", store.data().display()),
+    ));
+    // DNS and the clock are the engine's: it alone may ask the network.
+    let wait_ms = i64::try_from(ENGINE_WAIT.as_millis()).unwrap_or(i64::MAX);
+    let inquiry = store.ask(None, "doctor", &json!({}), wait_ms).await?;
+    let answer = store.wait_for_answer(None, inquiry, ENGINE_WAIT.min(web.config().inquiry_wait)).await?;
+    let engine: Option<Vec<Check>> = answer.and_then(|mut a| serde_json::from_value(a["checks"].take()).ok());
+    match engine {
+        Some(more) => checks.extend(more),
+        None => checks.push(note("engine", "it did not answer in time: DNS and clock were not looked at")),
+    }
+    let ok = checks.iter().all(|c| c.state != "bad");
+    Ok(axum::Json(DoctorView { ok, checks }))
+}

@@ -1,0 +1,303 @@
+//! Sending domains: the DKIM key is made here, sealed by the store, and only its public half is ever shown (SEC-70).
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use postrider_domain::access::Scope;
+use postrider_domain::id::{DkimKeyId, DomainId, letters};
+use postrider_mail::dkim::SigningKey;
+use postrider_mail::mailbox::DomainName;
+use postrider_store::domain::{DkimKey, NewDkimKey, SendingDomain};
+use postrider_store::secret::SecretBytes;
+use serde_json::{Value, json};
+
+use crate::Web;
+use crate::api::{Api, Op, Retry};
+use crate::caller::Caller;
+use crate::input::{Json, Path};
+use crate::page::Listed;
+use crate::problem::Problem;
+use crate::resource::probe::{Answer, ask};
+use crate::rule::Rule;
+use crate::schema::{self as s, Time};
+
+/// Adds the routes.
+pub fn routes(api: &mut Api) {
+    let rule = Rule::Scope(Scope::Admin);
+    api.add(
+        Method::GET,
+        "/api/v1/domains",
+        rule,
+        Op::new("domains", "list_domains", "The sending domains of the workspace")
+            .gives_list::<DomainView>("The domains."),
+        list,
+    );
+    api.add(
+        Method::POST,
+        "/api/v1/domains",
+        rule,
+        Op::new("domains", "add_domain", "Add a sending domain and make its DKIM key")
+            .takes::<DomainInput>(json!({ "name": "example.org" }))
+            .gives::<DomainView>(201, "The domain with the DNS records to publish.")
+            .retry(Retry::Replay),
+        add,
+    );
+    api.add(
+        Method::GET,
+        "/api/v1/domains/{domain}",
+        rule,
+        Op::new("domains", "get_domain", "One sending domain").gives::<DomainView>(200, "The domain."),
+        get,
+    );
+    api.add(
+        Method::DELETE,
+        "/api/v1/domains/{domain}",
+        rule,
+        Op::new("domains", "remove_domain", "Remove a sending domain and its keys")
+            .about("Refused while a campaign is on its way.")
+            .gives_nothing("It is gone."),
+        remove,
+    );
+    api.add(
+        Method::POST,
+        "/api/v1/domains/{domain}/keys",
+        rule,
+        Op::new("domains", "rotate_dkim_key", "Make a new DKIM key; those before it sign nothing new")
+            .gives::<DomainView>(201, "The domain with the DNS records to publish.")
+            .retry(Retry::Replay),
+        rotate,
+    );
+    api.add(
+        Method::POST,
+        "/api/v1/domains/{domain}/check",
+        rule,
+        Op::new("domains", "check_domain", "Look at the domain's DNS records now")
+            .about("Asked of the engine; waits up to 15 seconds, then answers 202 and the id to ask again with.")
+            .gives::<Answer>(200, "What was found."),
+        check,
+    );
+}
+
+/// A domain to be added.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DomainInput {
+    /// The From domain.
+    name: String,
+    /// The host part of the return-path; `bounces.` and the name when not given.
+    return_path_host: Option<String>,
+}
+
+/// A DNS record to publish.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct RecordView {
+    /// `TXT` or `MX`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The owner name.
+    name: String,
+    /// The value.
+    value: String,
+    /// Whether messages are refused or unsigned without it.
+    required: bool,
+    /// What it is for.
+    purpose: &'static str,
+}
+
+/// A DKIM key without its private half.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct DkimKeyView {
+    /// Its id.
+    #[schema(value_type = s::DkimKeyId)]
+    id: DkimKeyId,
+    /// The selector.
+    selector: String,
+    /// `rsa2048` or `ed25519`.
+    algorithm: String,
+    /// When it was made.
+    created_at: Time,
+    /// Since when it signs nothing new.
+    retired_at: Option<Time>,
+}
+
+/// A sending domain.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct DomainView {
+    /// Its id.
+    #[schema(value_type = s::DomainId)]
+    id: DomainId,
+    /// Its name, an A-label.
+    name: String,
+    /// The host part of the return-path.
+    return_path_host: String,
+    /// The DNS records to publish.
+    records: Vec<RecordView>,
+    /// Its keys, newest first.
+    keys: Vec<DkimKeyView>,
+    /// What the last look at DNS found.
+    #[schema(value_type = Option<Object>)]
+    checked: Option<Value>,
+    /// When it was added.
+    created_at: Time,
+}
+
+impl From<DkimKey> for DkimKeyView {
+    fn from(k: DkimKey) -> DkimKeyView {
+        DkimKeyView {
+            id: k.id,
+            selector: k.selector,
+            algorithm: k.algorithm,
+            created_at: Time(k.created_at),
+            retired_at: k.retired_at.map(Time),
+        }
+    }
+}
+
+/// The host of the public URL: it takes the reports, and is named by SPF.
+fn public_host(public_url: &str) -> Option<String> {
+    let rest = public_url.split_once("://")?.1;
+    let authority = rest.split('/').next()?;
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, port)| if port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority });
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+fn records(domain: &SendingDomain, public_url: &str) -> Vec<RecordView> {
+    let mut records = Vec::new();
+    for key in domain.keys.iter().filter(|k| k.retired_at.is_none()) {
+        records.push(RecordView {
+            kind: "TXT",
+            name: format!("{}._domainkey.{}", key.selector, domain.name),
+            value: key.public_txt.clone(),
+            required: true,
+            purpose: "DKIM: receivers verify our signature with it",
+        });
+    }
+    let host = public_host(public_url).and_then(|host| DomainName::parse(&host).ok());
+    let who = host.as_ref().map_or_else(|| "mx".to_owned(), |host| format!("a:{host}", host = host.as_str()));
+    records.push(RecordView {
+        kind: "TXT",
+        name: domain.return_path_host.clone(),
+        value: format!("v=spf1 {who} ~all"),
+        required: true,
+        purpose: "SPF of the return-path: name the hosts that send, those of a smarthost too",
+    });
+    if let Some(host) = &host {
+        records.push(RecordView {
+            kind: "MX",
+            name: domain.return_path_host.clone(),
+            value: format!("10 {}.", host.as_str()),
+            required: false,
+            purpose: "reports come back here",
+        });
+    }
+    records.push(RecordView {
+        kind: "TXT",
+        name: format!("_dmarc.{}", domain.name),
+        value: "v=DMARC1; p=none".to_owned(),
+        required: false,
+        purpose: "DMARC: large providers ask bulk senders for it; an existing policy stays as it is",
+    });
+    records
+}
+
+fn view(domain: SendingDomain, public_url: &str) -> DomainView {
+    DomainView {
+        records: records(&domain, public_url),
+        id: domain.id,
+        name: domain.name,
+        return_path_host: domain.return_path_host,
+        keys: domain.keys.into_iter().map(DkimKeyView::from).collect(),
+        checked: domain.checked,
+        created_at: Time(domain.created_at),
+    }
+}
+
+/// A new key with a selector of its own; made on a thread where it stops nobody.
+async fn new_key(web: &Web) -> Result<NewDkimKey, Problem> {
+    let made = tokio::task::spawn_blocking(|| -> Result<_, postrider_mail::dkim::DkimError> {
+        let key = SigningKey::generate_rsa2048()?;
+        Ok((key.to_pkcs8()?, key.public_txt()))
+    })
+    .await;
+    let (private, public_txt) = match made {
+        Ok(Ok(made)) => made,
+        Ok(Err(_)) | Err(_) => return Err(Problem::internal()),
+    };
+    let selector = format!("pr{}", &letters(web.now())[4..]);
+    Ok(NewDkimKey { selector, algorithm: "rsa2048".into(), private: SecretBytes::new(private), public_txt })
+}
+
+async fn public_url(web: &Web, caller: &Caller) -> Result<String, Problem> {
+    Ok(web.store().workspace(caller.workspace).await?.public_url)
+}
+
+async fn list(State(web): State<Web>, caller: Caller) -> Listed<DomainView> {
+    let url = public_url(&web, &caller).await?;
+    let domains = web.store().domains(caller.workspace).await?;
+    let items = domains.into_iter().map(|domain| view(domain, &url)).collect();
+    Ok(axum::Json(crate::page::Listing { items, next_cursor: None }))
+}
+
+fn name(text: &str) -> Result<DomainName, Problem> {
+    DomainName::parse(text.trim()).map_err(|error| Problem::refused(format!("the domain is not usable: {error}")))
+}
+
+async fn add(State(web): State<Web>, caller: Caller, Json(input): Json<DomainInput>) -> Result<Response, Problem> {
+    let domain = name(&input.name)?;
+    let host = match input.return_path_host {
+        Some(host) => name(&host)?,
+        None => name(&format!("bounces.{}", domain.as_str()))?,
+    };
+    let key = new_key(&web).await?;
+    let made = web.store().add_domain(caller.workspace, &caller.actor, &domain, &host, key).await?;
+    let url = public_url(&web, &caller).await?;
+    Ok((StatusCode::CREATED, axum::Json(view(made, &url))).into_response())
+}
+
+async fn get(
+    State(web): State<Web>,
+    caller: Caller,
+    Path(id): Path<DomainId>,
+) -> Result<axum::Json<DomainView>, Problem> {
+    let url = public_url(&web, &caller).await?;
+    Ok(axum::Json(view(web.store().domain(caller.workspace, id).await?, &url)))
+}
+
+async fn remove(State(web): State<Web>, caller: Caller, Path(id): Path<DomainId>) -> Result<StatusCode, Problem> {
+    web.store().remove_domain(caller.workspace, &caller.actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn rotate(State(web): State<Web>, caller: Caller, Path(id): Path<DomainId>) -> Result<Response, Problem> {
+    web.store().domain(caller.workspace, id).await?;
+    let key = new_key(&web).await?;
+    let domain = web.store().rotate_dkim_key(caller.workspace, &caller.actor, id, key).await?;
+    let url = public_url(&web, &caller).await?;
+    Ok((StatusCode::CREATED, axum::Json(view(domain, &url))).into_response())
+}
+
+async fn check(State(web): State<Web>, caller: Caller, Path(id): Path<DomainId>) -> Result<Response, Problem> {
+    let domain = web.store().domain(caller.workspace, id).await?;
+    let url = public_url(&web, &caller).await?;
+    let args = json!({ "domain": id, "name": domain.name, "records": records(&domain, &url) });
+    ask(&web, &caller, "domain_check", &args).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_host_has_no_port_and_no_path() {
+        for (url, want) in [
+            ("https://mail.example.org", Some("mail.example.org")),
+            ("http://127.0.0.1:8080/x", Some("127.0.0.1")),
+            ("https://mail.example.org:8443", Some("mail.example.org")),
+            ("", None),
+        ] {
+            assert_eq!(public_host(url).as_deref(), want, "{url}");
+        }
+    }
+}

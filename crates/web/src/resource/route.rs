@@ -1,0 +1,280 @@
+//! Routes: how mail leaves. A password goes in and never comes out.
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use postrider_domain::access::Scope;
+use postrider_domain::id::RouteId;
+use postrider_domain::route::{RouteKind, RouteSettings, TlsMode};
+use postrider_store::route::{PasswordChange, Route};
+use serde_json::json;
+
+use crate::Web;
+use crate::api::{Api, Op, Retry};
+use crate::caller::Caller;
+use crate::input::{Json, Path};
+use crate::page::{Listed, whole};
+use crate::problem::Problem;
+use crate::resource::probe::{Answer, ask};
+use crate::rule::Rule;
+use crate::schema::{self as s, Password, Time};
+
+/// Adds the routes.
+pub fn routes(api: &mut Api) {
+    let rule = Rule::Scope(Scope::Admin);
+    let settings = json!({
+        "name": "smarthost", "kind": "smarthost", "host": "smtp.example.org", "port": 587, "tls": "required",
+        "username": "postrider", "per_second": 10
+    });
+    api.add(
+        Method::GET,
+        "/api/v1/routes",
+        rule,
+        Op::new("routes", "list_routes", "The routes of the workspace").gives_list::<RouteView>("The routes."),
+        list,
+    );
+    api.add(
+        Method::POST,
+        "/api/v1/routes",
+        rule,
+        Op::new("routes", "add_route", "Add a route; the first is the default")
+            .takes::<RouteInput>(
+                json!({ "settings": settings, "password": "secret of the smarthost", "is_default": false }),
+            )
+            .gives::<RouteView>(201, "The route.")
+            .retry(Retry::Replay),
+        add,
+    );
+    api.add(
+        Method::GET,
+        "/api/v1/routes/{route}",
+        rule,
+        Op::new("routes", "get_route", "One route").gives::<RouteView>(200, "The route; never its password."),
+        get,
+    );
+    api.add(
+        Method::PATCH,
+        "/api/v1/routes/{route}",
+        rule,
+        Op::new("routes", "change_route", "Change a route")
+            .about("`settings` replaces all settings. The password stays unless one is given; null forgets it.")
+            .takes::<RoutePatch>(json!({ "settings": settings, "is_default": true }))
+            .gives::<RouteView>(200, "The route as it is now."),
+        change,
+    );
+    api.add(
+        Method::DELETE,
+        "/api/v1/routes/{route}",
+        rule,
+        Op::new("routes", "remove_route", "Remove a route that no campaign names").gives_nothing("It is gone."),
+        remove,
+    );
+    api.add(
+        Method::POST,
+        "/api/v1/routes/{route}/test",
+        rule,
+        Op::new("routes", "test_route", "Connect, greet and log in, without sending anything")
+            .about("Asked of the engine; waits up to 15 seconds, then answers 202 and the id to ask again with.")
+            .gives::<Answer>(200, "What happened."),
+        test,
+    );
+}
+
+/// The settings of a route.
+#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SettingsView {
+    /// Name for people.
+    name: String,
+    /// To MX hosts, or to one host.
+    #[schema(value_type = s::RouteKind)]
+    kind: RouteKind,
+    /// Host of a smarthost.
+    #[serde(default)]
+    host: String,
+    /// Port of a smarthost.
+    #[serde(default)]
+    port: u16,
+    /// How connections are protected.
+    #[schema(value_type = s::TlsMode)]
+    tls: TlsMode,
+    /// AUTH user; empty for none.
+    #[serde(default)]
+    username: String,
+    /// Messages per second, 0 for no limit of our own.
+    #[serde(default)]
+    per_second: u32,
+    /// Messages per local day of the workspace, 0 for no limit of our own.
+    #[serde(default)]
+    per_day: u32,
+    /// Simultaneous connections to one site, 1 to 1000.
+    #[serde(default = "ten")]
+    connections: u16,
+    /// Accept a certificate that does not verify.
+    #[serde(default)]
+    accept_any_certificate: bool,
+}
+
+const fn ten() -> u16 {
+    10
+}
+
+impl From<SettingsView> for RouteSettings {
+    fn from(v: SettingsView) -> RouteSettings {
+        RouteSettings {
+            name: v.name,
+            kind: v.kind,
+            host: v.host,
+            port: v.port,
+            tls: v.tls,
+            username: v.username,
+            per_second: v.per_second,
+            per_day: v.per_day,
+            connections: v.connections,
+            accept_any_certificate: v.accept_any_certificate,
+        }
+    }
+}
+
+impl From<RouteSettings> for SettingsView {
+    fn from(r: RouteSettings) -> SettingsView {
+        SettingsView {
+            name: r.name,
+            kind: r.kind,
+            host: r.host,
+            port: r.port,
+            tls: r.tls,
+            username: r.username,
+            per_second: r.per_second,
+            per_day: r.per_day,
+            connections: r.connections,
+            accept_any_certificate: r.accept_any_certificate,
+        }
+    }
+}
+
+/// A route to be added.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RouteInput {
+    /// Its settings.
+    settings: SettingsView,
+    /// The AUTH password; sealed, never shown again.
+    #[schema(value_type = Option<Password>)]
+    password: Option<Password>,
+    /// Whether campaigns and messages without a route of their own take it.
+    #[serde(default)]
+    is_default: bool,
+}
+
+/// What changes.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RoutePatch {
+    /// All settings anew.
+    settings: Option<SettingsView>,
+    /// Another password; null forgets it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Password>)]
+    password: Option<Option<Password>>,
+    /// True makes it the default one.
+    is_default: Option<bool>,
+}
+
+/// Tells a null from a field that is not there.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Password>>, D::Error> {
+    <Option<Password> as serde::Deserialize>::deserialize(deserializer).map(Some)
+}
+
+/// A route.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct RouteView {
+    /// Its id.
+    #[schema(value_type = s::RouteId)]
+    id: RouteId,
+    /// Its settings.
+    settings: SettingsView,
+    /// Whether a password is stored.
+    has_password: bool,
+    /// Whether it is the default one.
+    is_default: bool,
+    /// When it was made.
+    created_at: Time,
+}
+
+impl From<Route> for RouteView {
+    fn from(r: Route) -> RouteView {
+        RouteView {
+            id: r.id,
+            settings: r.settings.into(),
+            has_password: r.has_password,
+            is_default: r.is_default,
+            created_at: Time(r.created_at),
+        }
+    }
+}
+
+async fn list(State(web): State<Web>, caller: Caller) -> Listed<RouteView> {
+    Ok(whole(web.store().routes(caller.workspace).await?))
+}
+
+async fn add(State(web): State<Web>, caller: Caller, Json(input): Json<RouteInput>) -> Result<Response, Problem> {
+    let settings = RouteSettings::from(input.settings);
+    let password = input.password.as_ref().map(|p| &p.0);
+    let mut made = web.store().add_route(caller.workspace, &caller.actor, &settings, password).await?;
+    if input.is_default && !made.is_default {
+        web.store().make_default_route(caller.workspace, &caller.actor, made.id).await?;
+        made.is_default = true;
+    }
+    Ok((StatusCode::CREATED, axum::Json(RouteView::from(made))).into_response())
+}
+
+async fn get(
+    State(web): State<Web>,
+    caller: Caller,
+    Path(id): Path<RouteId>,
+) -> Result<axum::Json<RouteView>, Problem> {
+    Ok(axum::Json(web.store().route(caller.workspace, id).await?.into()))
+}
+
+async fn change(
+    State(web): State<Web>,
+    caller: Caller,
+    Path(id): Path<RouteId>,
+    Json(input): Json<RoutePatch>,
+) -> Result<axum::Json<RouteView>, Problem> {
+    let present = web.store().route(caller.workspace, id).await?;
+    let touched = input.settings.is_some() || input.password.is_some();
+    let old_host = present.settings.host.clone();
+    let settings = input.settings.map_or(present.settings, RouteSettings::from);
+    if present.has_password && input.password.is_none() && settings.host != old_host {
+        // Whoever may change a route must not have its password sent to a host of their choice.
+        return Err(Problem::refused("the host changes: give the password again, or null to forget it"));
+    }
+    let password = match input.password {
+        None => PasswordChange::Keep,
+        Some(Some(password)) => PasswordChange::Set(password.0),
+        Some(None) => PasswordChange::Clear,
+    };
+    if touched {
+        web.store().change_route(caller.workspace, &caller.actor, id, &settings, password).await?;
+    }
+    match input.is_default {
+        Some(true) => web.store().make_default_route(caller.workspace, &caller.actor, id).await?,
+        Some(false) if present.is_default => {
+            return Err(Problem::refused("a workspace has one default route: make another one the default instead"));
+        }
+        Some(false) | None => {}
+    }
+    Ok(axum::Json(web.store().route(caller.workspace, id).await?.into()))
+}
+
+async fn remove(State(web): State<Web>, caller: Caller, Path(id): Path<RouteId>) -> Result<StatusCode, Problem> {
+    web.store().remove_route(caller.workspace, &caller.actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn test(State(web): State<Web>, caller: Caller, Path(id): Path<RouteId>) -> Result<Response, Problem> {
+    web.store().route(caller.workspace, id).await?;
+    ask(&web, &caller, "route_test", &json!({ "route": id })).await
+}
