@@ -27,6 +27,8 @@ pub struct EngineConfig {
     pub address_policy: AddressPolicy,
     /// Seed of every random choice: jitter, order of equal MX hosts.
     pub seed: u64,
+    /// What runs.
+    pub work: Work,
     /// How much at once.
     pub limits: Limits,
     /// How long and how often.
@@ -52,10 +54,20 @@ impl EngineConfig {
             ehlo_name: ehlo_name.into(),
             address_policy: AddressPolicy::default(),
             seed: 0,
+            work: Work::All,
             limits: Limits::default(),
             times: Times::default(),
         }
     }
+}
+
+/// What an engine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Everything.
+    All,
+    /// What a single command needs: imports and inquiries, no sending.
+    WithoutSending,
 }
 
 /// How much the engine does at once.
@@ -75,6 +87,17 @@ pub struct Limits {
     pub lookups: usize,
     /// Threads that render and sign; 0 for one a core.
     pub signing_threads: usize,
+    /// Whether messages are signed.
+    pub signing: Signing,
+}
+
+/// Whether messages are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// Every message, with the key of its From domain.
+    On,
+    /// None: only to measure what a signature costs.
+    OffForMeasurements,
 }
 
 impl Default for Limits {
@@ -87,6 +110,7 @@ impl Default for Limits {
             addresses_per_attempt: 10,
             lookups: 32,
             signing_threads: 0,
+            signing: Signing::On,
         }
     }
 }

@@ -1,5 +1,13 @@
 //! Contacts from a file: a streaming, resumable job.
+//!
+//! ```text
+//! text      character set and delimiter      rows      the splitter, bounded and forgiving
+//! columns   from a row to a contact          domains   which domains take mail
+//! job       the thread, the slices, the end
+//! ```
 
-pub mod columns;
-pub mod rows;
-pub mod text;
+mod columns;
+mod domains;
+pub(crate) mod job;
+mod rows;
+mod text;

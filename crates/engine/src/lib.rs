@@ -1,9 +1,44 @@
 //! Everything that runs by itself: freezing, scheduling, delivering, importing, answering, cleaning up.
 //!
-//! Time, randomness, DNS and dialling are handed in, so that the whole engine runs in a test on a hand-wound clock.
-//! Must not know HTTP: web writes a row and rings the bell.
+//! Time, randomness, DNS and dialling are handed in, so that the whole engine runs in a test on a hand-wound clock. Must
+//! not know HTTP: web writes a row and rings the bell.
+//!
+//! ```text
+//! run          start and orderly stop           node        signs of life, takeover, doubts
+//! clock_work   what its time has come for       freeze      from an audience to deliveries
+//! scheduler    who is handed out next           book        plans, keys, versions, kept ready
+//! courier      one connection's task            deliver     the named steps of a delivery
+//! connections  resolve and choose_host          judge       what an attempt's end means
+//! render       the bytes, on the workshop       landing     until a settle is durable
+//! resolve_sites  from domains to sites          import      contacts from a file
+//! inquiry      what a person waits for          retention   what is thrown away
+//! ```
 
+mod book;
+mod clock_work;
+mod config;
+mod connections;
+mod courier;
+mod deliver;
 mod fair;
+mod freeze;
 mod import;
+mod inquiry;
+mod judge;
+mod landing;
 mod limits;
+mod metrics;
+mod node;
+mod plan;
+mod render;
+mod resolve_sites;
+mod retention;
+mod run;
+mod scheduler;
+mod shared;
 mod sites;
+mod workshop;
+
+pub use config::{EngineConfig, Limits, Signing, Times, Work};
+pub use plan::{Waiting, WaitingFor};
+pub use run::{Engine, MetricsText, Readiness, ShutdownReport, StartError};

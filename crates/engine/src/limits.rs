@@ -84,7 +84,8 @@ mod tests {
         for rate in [1, 5, 20, 49, 200, 1000] {
             for step in [1, 7, 13] {
                 let sent = sent_within(rate, 5_000, step);
-                let most = sent.iter().map(|t| sent.iter().filter(|u| (*t..t + 1000).contains(*u)).count()).max().unwrap();
+                let most =
+                    sent.iter().map(|t| sent.iter().filter(|u| (*t..t + 1000).contains(*u)).count()).max().unwrap();
                 let allowed = rate as usize + 1 + if rate > 50 { rate as usize / 50 } else { 0 };
                 assert!(most <= allowed, "{most} in one second at {rate}, step {step}");
                 assert!(sent.len() + 5 >= rate as usize * 45 / 10, "{} in 5 s at {rate}, step {step}", sent.len());

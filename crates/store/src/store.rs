@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::bell::{Bell, hear_others};
 use crate::clock::{Clock, SystemClock};
+use crate::closures::Closures;
 use crate::db::{Db, Durability, Lane, Reader, Tx};
 use crate::error::{Result, StoreError};
 use crate::folder::{FolderLock, Space, refuse_network};
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) ids: IdMaker,
     pub(crate) sealer: Sealer,
     pub(crate) bell: Bell,
+    pub(crate) closures: Closures,
     pub(crate) node: NodeId,
     /// Tells our own rings on PostgreSQL from those of others.
     instance: i64,
@@ -135,7 +137,8 @@ impl Store {
         };
         let ids = IdMaker::new(node.get(), highest);
         let lock = Mutex::new(lock);
-        Ok(Store { inner: Arc::new(Inner { db, config, ids, sealer, bell, node, instance, lock, listener }) })
+        let closures = Closures::new(Arc::clone(&config.clock));
+        Ok(Store { inner: Arc::new(Inner { db, config, ids, sealer, bell, closures, node, instance, lock, listener }) })
     }
 
     /// Closes connections and notes that the process ended in order. Call it last.

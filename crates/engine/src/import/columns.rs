@@ -9,9 +9,28 @@ use postrider_mail::mailbox::{Mailbox, is_disposable, is_role_account, typo_hint
 
 /// Headings under which people keep mailboxes, as attribute names.
 const MAILBOX_HEADINGS: &[&str] = &[
-    "email", "e_mail", "mail", "mailbox", "email_address", "e_mail_address", "mail_address", "emailaddress", "address",
-    "indirizzo_email", "indirizzo_e_mail", "posta_elettronica", "correo", "correo_electronico", "courriel",
-    "adresse_email", "adresse_e_mail", "e_mail_adresse", "email_adresse", "adres_email", "adres_e_mail", "recipient",
+    "email",
+    "e_mail",
+    "mail",
+    "mailbox",
+    "email_address",
+    "e_mail_address",
+    "mail_address",
+    "emailaddress",
+    "address",
+    "indirizzo_email",
+    "indirizzo_e_mail",
+    "posta_elettronica",
+    "correo",
+    "correo_electronico",
+    "courriel",
+    "adresse_email",
+    "adresse_e_mail",
+    "e_mail_adresse",
+    "email_adresse",
+    "adres_email",
+    "adres_e_mail",
+    "recipient",
 ];
 
 /// What one column is used for.
@@ -183,7 +202,8 @@ impl Columns {
             match used {
                 Use::Mailbox | Use::Nothing => {}
                 Use::Zone => {
-                    postrider_domain::schedule::zone(text).map_err(|e| refuse(RefusedReason::BadCell, e.to_string()))?;
+                    postrider_domain::schedule::zone(text)
+                        .map_err(|e| refuse(RefusedReason::BadCell, e.to_string()))?;
                     made.zone = Some(text.to_owned());
                 }
                 Use::Language => made.language = Some(language(text)?),

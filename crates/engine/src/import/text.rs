@@ -123,7 +123,16 @@ impl<R: Read> Utf8Reader<R> {
     /// Reads `source`, which begins behind any byte order mark.
     pub fn new(source: R, encoding: &'static Encoding) -> Utf8Reader<R> {
         let decoder = encoding.new_decoder_without_bom_handling();
-        Utf8Reader { source, decoder, input: vec![0; 64 << 10], from: 0, to: 0, ended: false, done: false, spare: Vec::new() }
+        Utf8Reader {
+            source,
+            decoder,
+            input: vec![0; 64 << 10],
+            from: 0,
+            to: 0,
+            ended: false,
+            done: false,
+            spare: Vec::new(),
+        }
     }
 }
 
@@ -153,7 +162,8 @@ impl<R: Read> Read for Utf8Reader<R> {
                 self.from = 0;
                 self.ended = self.to == 0;
             }
-            let (result, read, written, _) = self.decoder.decode_to_utf8(&self.input[self.from..self.to], out, self.ended);
+            let (result, read, written, _) =
+                self.decoder.decode_to_utf8(&self.input[self.from..self.to], out, self.ended);
             self.from += read;
             self.done = self.ended && result == CoderResult::InputEmpty;
             if written > 0 {

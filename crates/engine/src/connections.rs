@@ -1,0 +1,224 @@
+//! The steps `resolve` and `choose_host`: from a domain to an open connection past EHLO, TLS and login.
+//!
+//! All addresses of all MX hosts are tried in order within one attempt. Must not know what a message says, nor the queue.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_domain::bounce::BounceClass;
+use postrider_domain::route::{RouteKind, TlsMode as RouteTls};
+use postrider_mail::Stage;
+use postrider_mail::mailbox::DomainName;
+use postrider_smtp::{
+    Connection, Credentials, DialError, MxAnswer, MxHost, OpenParams, Port, ResolveError, Target, Timeouts, TlsMode,
+    try_order,
+};
+
+use crate::judge::{Ended, more_telling, of_dial, of_failure};
+use crate::plan::{Plan, Route};
+use crate::shared::Shared;
+
+/// An open connection with what an attempt row says of it.
+pub(crate) struct Open {
+    pub(crate) connection: Connection,
+    pub(crate) host: String,
+    pub(crate) ip: IpAddr,
+    pub(crate) tls: String,
+    pub(crate) timeouts: Timeouts,
+    /// Transactions begun on it.
+    pub(crate) carried: u32,
+}
+
+/// Where an attempt ended that got no connection.
+pub(crate) struct Unreached {
+    pub(crate) ended: Ended,
+    pub(crate) host: String,
+    pub(crate) ip: String,
+}
+
+/// Hosts that take mail for a domain on a route, in the order in which they are tried.
+pub(crate) async fn hosts(
+    shared: &Shared,
+    plan: &Plan,
+    domain: &str,
+    seed: u64,
+) -> Result<Vec<MxHost>, Box<Unreached>> {
+    match plan.route.settings.kind {
+        RouteKind::Smarthost => Ok(vec![MxHost { preference: 0, name: plan.route.settings.host.clone() }]),
+        RouteKind::Mx => {
+            let unreached = |ended| Box::new(Unreached { ended, host: domain.to_owned(), ip: String::new() });
+            let name = DomainName::parse(domain).map_err(|error| {
+                let text = format!("the domain cannot be used: {error}");
+                unreached(Ended::rejected(Stage::Resolve, BounceClass::BadDomain, None, text))
+            })?;
+            match shared.config.resolver.mx(&name).await {
+                Ok(MxAnswer::Hosts(hosts)) => Ok(try_order(&hosts, seed)),
+                Ok(MxAnswer::NullMx) => Err(unreached(null_mx())),
+                Err(ResolveError::NotFound) => Err(unreached(crate::resolve_sites::not_found(shared, domain).await)),
+                Err(ResolveError::Temporary(why)) => Err(unreached(no_answer(&why))),
+            }
+        }
+    }
+}
+
+/// The domain says that it takes no mail (RFC 7505 3).
+pub(crate) fn null_mx() -> Ended {
+    Ended::rejected(
+        Stage::Resolve,
+        BounceClass::BadDomain,
+        Some((556, "5.1.10")),
+        "the domain says that it takes no mail (null MX)",
+    )
+}
+
+/// DNS did not answer; it may later.
+pub(crate) fn no_answer(why: &str) -> Ended {
+    Ended::deferred(Stage::Resolve, BounceClass::Transient, format!("DNS gave no answer: {why}"))
+}
+
+/// The waits of a dialogue: those of the settings, capped by the policy.
+pub(crate) fn timeouts(shared: &Shared, cap_ms: Option<i64>) -> Timeouts {
+    let t = shared.config.times.smtp;
+    let Some(cap) = cap_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis) else { return t };
+    Timeouts {
+        connect: t.connect.min(cap),
+        tls: t.tls.min(cap),
+        greeting: t.greeting.min(cap),
+        ehlo: t.ehlo.min(cap),
+        auth: t.auth.min(cap),
+        mail: t.mail.min(cap),
+        rcpt: t.rcpt.min(cap),
+        data: t.data.min(cap),
+        block: t.block.min(cap),
+        dot: t.dot.min(cap),
+        quit: t.quit.min(cap),
+    }
+}
+
+/// Opens a connection to the first of the hosts that lets us in.
+pub(crate) async fn reach(
+    shared: &Shared,
+    route: &Arc<Route>,
+    hosts: &[MxHost],
+    timeouts: Timeouts,
+) -> Result<Open, Box<Unreached>> {
+    let mut left = shared.config.limits.addresses_per_attempt.max(1);
+    let mut worst: Option<Unreached> = None;
+    let mut note = |ended: Ended, host: &str, ip: String| {
+        worst = Some(match worst.take() {
+            None => Unreached { ended, host: host.to_owned(), ip },
+            Some(before) => {
+                let told = more_telling(before.ended.clone(), ended.clone());
+                if told == before.ended { before } else { Unreached { ended, host: host.to_owned(), ip } }
+            }
+        });
+    };
+    for host in hosts {
+        let addresses = match addresses(shared, &host.name).await {
+            Ok(addresses) => addresses,
+            Err(ended) => {
+                note(ended, &host.name, String::new());
+                continue;
+            }
+        };
+        for ip in addresses {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            match open(shared, route, &host.name, ip, timeouts).await {
+                Ok(open) => return Ok(open),
+                Err(ended) => note(ended, &host.name, ip.to_string()),
+            }
+        }
+    }
+    Err(Box::new(worst.unwrap_or_else(|| Unreached {
+        ended: Ended::broken(Stage::Resolve, "no host has an address"),
+        host: hosts.first().map(|h| h.name.clone()).unwrap_or_default(),
+        ip: String::new(),
+    })))
+}
+
+async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, Ended> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok(vec![ip]);
+    }
+    if host == "localhost" {
+        return Ok(vec![IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)]);
+    }
+    shared.config.resolver.addresses(host).await.map_err(|error| match error {
+        ResolveError::NotFound => {
+            Ended::deferred(Stage::Resolve, BounceClass::UnreachableHost, format!("the host {host} has no address"))
+        }
+        ResolveError::Temporary(why) => no_answer(&why),
+    })
+}
+
+async fn open(
+    shared: &Shared,
+    route: &Arc<Route>,
+    host: &str,
+    address: IpAddr,
+    timeouts: Timeouts,
+) -> Result<Open, Ended> {
+    let settings = &route.settings;
+    let (dialer, port) = match settings.kind {
+        RouteKind::Mx => {
+            // Asked before dialling as well, so that no dialer can forget it (RF-7).
+            shared
+                .config
+                .address_policy
+                .check(address)
+                .map_err(|refused| of_dial(&DialError::AddressRefused(refused)))?;
+            (&shared.config.dialer, if settings.port == 0 { Port::Mx } else { Port::Fixed(settings.port) })
+        }
+        RouteKind::Smarthost => (&shared.config.smarthost_dialer, Port::Fixed(settings.port)),
+    };
+    let target = Target { address, port, source: None };
+    let dialled = tokio::time::timeout(timeouts.connect, dialer.dial(target)).await;
+    let stream = match dialled {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(of_dial(&error)),
+        Err(_) => {
+            return Err(Ended::broken(
+                Stage::Connect,
+                &format!("no answer from {address} within {:?}", timeouts.connect),
+            ));
+        }
+    };
+    let params = OpenParams {
+        ehlo_name: shared.config.ehlo_name.clone(),
+        host: host.to_owned(),
+        address,
+        tls: tls_mode(settings.tls, settings.accept_any_certificate),
+        credentials: credentials(route),
+        timeouts,
+    };
+    let connection =
+        Connection::open(stream, &params, &shared.config.tls).await.map_err(|failure| of_failure(&failure))?;
+    let tls = connection.tls().map(ToString::to_string).unwrap_or_default();
+    shared.metrics.connection_opened(if tls.is_empty() { "clear" } else { "tls" });
+    Ok(Open { connection, host: host.to_owned(), ip: address, tls, timeouts, carried: 0 })
+}
+
+/// What a route's word means on the wire.
+pub(crate) const fn tls_mode(mode: RouteTls, any_certificate: bool) -> TlsMode {
+    match (mode, any_certificate) {
+        (RouteTls::Opportunistic, _) => TlsMode::Opportunistic,
+        (RouteTls::Required, false) => TlsMode::RequiredVerified,
+        (RouteTls::Required, true) => TlsMode::RequiredAny,
+        (RouteTls::Implicit, false) => TlsMode::Implicit,
+        (RouteTls::Implicit, true) => TlsMode::ImplicitAny,
+        (RouteTls::None, _) => TlsMode::Never,
+    }
+}
+
+fn credentials(route: &Route) -> Option<Credentials> {
+    if route.settings.username.is_empty() {
+        return None;
+    }
+    let password = route.password.clone().unwrap_or_default();
+    Some(Credentials { account: route.settings.username.clone(), password })
+}

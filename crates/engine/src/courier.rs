@@ -1,0 +1,100 @@
+//! A courier: the task behind one connection of a place. It asks the scheduler for deliveries and carries them, as long
+//! as there are any; then it closes the connection in order and ends.
+//!
+//! Must not know how a message is made, nor what a reply means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::book::Book;
+use crate::connections::Open;
+use crate::landing::Landings;
+use crate::plan::Place;
+use crate::scheduler::{Dispatch, Scheduler, Turn};
+use crate::shared::Shared;
+use crate::workshop::Workshop;
+
+/// A batch should be over within this time, so that pause and stop are felt at once.
+const BATCH_MS: i64 = 400;
+
+/// Everything that couriers use.
+pub(crate) struct Kit {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) book: Arc<Book>,
+    pub(crate) workshop: Workshop,
+    pub(crate) landings: Arc<Landings>,
+    /// One permit a courier at work: an orderly stop waits for all of them.
+    pub(crate) at_work: Arc<Semaphore>,
+    /// For `Dispatch`, which has only a borrowed self.
+    pub(crate) me: std::sync::Weak<Kit>,
+}
+
+impl Dispatch for Kit {
+    fn courier(&self, place: Place) {
+        let Some(kit) = self.me.upgrade() else { return };
+        let at_work = Arc::clone(&self.at_work).try_acquire_owned();
+        tokio::spawn(async move {
+            let Ok(_at_work) = at_work else { return kit.scheduler.courier_ended(&place) };
+            let mut courier = Courier::new(kit, place);
+            courier.run().await;
+        });
+    }
+}
+
+/// One connection's task.
+pub(crate) struct Courier {
+    pub(crate) kit: Arc<Kit>,
+    pub(crate) place: Place,
+    pub(crate) open: Option<Open>,
+    /// The domain served last: its other deliveries come first.
+    pub(crate) domain: Option<String>,
+    /// Mean time of a transaction in milliseconds, as far as seen.
+    pub(crate) pace_ms: i64,
+    /// The host closed earlier connections after so many transactions.
+    pub(crate) host_limit: u32,
+}
+
+impl Courier {
+    fn new(kit: Arc<Kit>, place: Place) -> Courier {
+        Courier { kit, place, open: None, domain: None, pace_ms: 100, host_limit: u32::MAX }
+    }
+
+    async fn run(&mut self) {
+        loop {
+            let want = self.want();
+            let turn = self.kit.scheduler.clone().next(&self.place, want, self.domain.as_deref()).await;
+            match turn {
+                Turn::Batch(batch) => self.carry(batch).await,
+                Turn::End => break,
+            }
+        }
+        self.close().await;
+    }
+
+    /// How many deliveries to ask for: no more than can be carried within a moment.
+    fn want(&self) -> usize {
+        let most = self.kit.shared.config.limits.ahead.clamp(1, 8);
+        usize::try_from(BATCH_MS / self.pace_ms.max(1)).unwrap_or(1).clamp(1, most)
+    }
+
+    /// Learns how long a transaction takes here.
+    pub(crate) fn learn(&mut self, ms: i64) {
+        self.pace_ms = (self.pace_ms * 3 + ms.max(1) * 2) / 5 + 1;
+    }
+
+    /// Says QUIT, if there is anybody to say it to. Does not wait for the answer longer than some seconds.
+    pub(crate) async fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(3), open.connection.quit()).await;
+        }
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        self.kit.scheduler.courier_ended(&self.place);
+    }
+}

@@ -1,0 +1,307 @@
+//! The import job: reads the file on a thread of its own, looks at domains, and hands slices to the store.
+//!
+//! A slice and its place in the file are one transaction, so a kill anywhere costs nothing but the slice at work. Memory
+//! does not grow with the file. Must not know how contacts are stored.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use postrider_domain::contact::AddressState;
+use postrider_domain::import::RefusedReason;
+use postrider_store::import::{Import, ImportEnd, RefusedRow};
+use postrider_store::import_slice::{ImportRow, SliceAnswer, SliceProgress};
+use postrider_store::{StoreError, Topic};
+use tokio::sync::mpsc;
+
+use super::columns::{Candidate, Columns};
+use super::domains::Domains;
+use super::rows::{Row, Rows};
+use super::text::{Charset, SAMPLE, Utf8Reader, delimiter};
+use crate::shared::{Phase, Shared};
+
+/// Rows of one slice.
+const SLICE_ROWS: usize = 1_000;
+/// Bytes of one slice, in case the rows are long.
+const SLICE_BYTES: u64 = 2 << 20;
+/// Slices that are read ahead.
+const AHEAD: usize = 2;
+/// Longest raw row that is kept for a refused one, in bytes.
+const RAW_MAX: usize = 64 << 10;
+
+/// A stretch of the file, parsed.
+struct Slice {
+    rows: Vec<(i64, Candidate)>,
+    refused: Vec<RefusedRow>,
+    to: u64,
+}
+
+/// What the reading thread sends.
+enum Piece {
+    /// What it found out about the file.
+    Detected(serde_json::Value),
+    Slice(Slice),
+    /// The end of the file.
+    End,
+    /// It cannot go on; the text says what to do.
+    Failed(String),
+}
+
+/// Runs imports one after the other until the engine stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut bell = shared.store.bell().listen();
+    let domains = Arc::new(Domains::new(Arc::clone(&shared)));
+    while shared.is_running() {
+        match next(&shared).await {
+            Ok(Some(import)) => {
+                work(&shared, &domains, import).await;
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => shared.complain("ask for the next import", &error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(shared.config.times.poll) => {}
+            () = shared.reached(Phase::Stopping) => return,
+            () = ring(&mut bell) => {}
+        }
+    }
+}
+
+async fn ring(bell: &mut tokio::sync::broadcast::Receiver<Topic>) {
+    loop {
+        match bell.recv().await {
+            Ok(Topic::Import) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => return,
+            Ok(Topic::Work | Topic::Campaign | Topic::Inquiry | Topic::Live { .. }) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// The next import: one that waits, or that ran on a node that has ended.
+async fn next(shared: &Shared) -> Result<Option<Import>, StoreError> {
+    let ended: Vec<_> = shared.store.nodes().await?.into_iter().filter(|n| !n.running).map(|n| n.id).collect();
+    shared.store.next_import(&ended).await
+}
+
+async fn work(shared: &Arc<Shared>, domains: &Arc<Domains>, import: Import) {
+    let begun = std::time::Instant::now();
+    tracing::info!(event = "import.running", import = %import.id, from_byte = import.byte_offset, size = import.size);
+    match carry_out(shared, domains, &import).await {
+        Ok(Some(end)) => {
+            let word = match &end {
+                ImportEnd::Done => "done",
+                ImportEnd::Failed(_) => "failed",
+            };
+            let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(event = "import.ended", import = %import.id, end = word, ms);
+            match shared.store.finish_import(&import, end).await {
+                // Stopped in this moment.
+                Ok(()) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => shared.complain("end an import", &error),
+            }
+        }
+        Ok(None) => tracing::info!(event = "import.left", import = %import.id),
+        Err(error) => {
+            shared.complain("import contacts", &error);
+            // The import stays `running` here and is taken up again where it was.
+            shared.rest(shared.config.times.poll).await;
+        }
+    }
+}
+
+/// Carries an import out; `None` when it was stopped or the engine stops.
+async fn carry_out(
+    shared: &Arc<Shared>,
+    domains: &Arc<Domains>,
+    import: &Import,
+) -> Result<Option<ImportEnd>, StoreError> {
+    let (sender, mut pieces) = mpsc::channel(AHEAD);
+    let job = import.clone();
+    let reader = tokio::task::spawn_blocking(move || read(&job, &sender));
+    let mut from = import.byte_offset;
+    let mut end = None;
+    while let Some(piece) = pieces.recv().await {
+        if !shared.is_running() {
+            break;
+        }
+        match piece {
+            Piece::Detected(detected) => match shared.store.import_detected(import, &detected).await {
+                Ok(()) => {}
+                Err(StoreError::NotFound { .. }) => break,
+                Err(error) => return Err(error),
+            },
+            Piece::Slice(slice) => {
+                let (rows, refused) = check_domains(domains, slice.rows, slice.refused).await?;
+                let to = i64::try_from(slice.to).unwrap_or(i64::MAX);
+                match shared.store.upsert_rows(import, &rows, &refused, SliceProgress { from, to }).await? {
+                    SliceAnswer::Committed(_) => from = to,
+                    SliceAnswer::NotRunning => break,
+                }
+                shared.metrics.rows_imported(rows.len() as u64, refused.len() as u64);
+            }
+            Piece::End => {
+                end = Some(ImportEnd::Done);
+                break;
+            }
+            Piece::Failed(why) => {
+                end = Some(ImportEnd::Failed(why));
+                break;
+            }
+        }
+    }
+    drop(pieces);
+    // The thread ends at its next piece, since nobody takes it any more.
+    if reader.await.is_err() {
+        return Ok(Some(ImportEnd::Failed("the file could not be read through: see the log of the server".into())));
+    }
+    Ok(end)
+}
+
+/// Looks at the domains of a slice: rows whose domain takes no mail are refused.
+async fn check_domains(
+    domains: &Domains,
+    candidates: Vec<(i64, Candidate)>,
+    mut refused: Vec<RefusedRow>,
+) -> Result<(Vec<ImportRow>, Vec<RefusedRow>), StoreError> {
+    let states = domains.look(candidates.iter().map(|(_, c)| c.mailbox.domain())).await?;
+    let mut rows = Vec::with_capacity(candidates.len());
+    for (row, candidate) in candidates {
+        let domain = candidate.mailbox.domain().as_str().to_owned();
+        let state = states.get(&domain).copied().unwrap_or(AddressState::Unchecked);
+        let reason = match state {
+            AddressState::Mailable | AddressState::Unchecked => None,
+            AddressState::NoMailServer => Some(RefusedReason::NoMailServer),
+            AddressState::NullMx => Some(RefusedReason::NullMx),
+        };
+        match reason {
+            Some(reason) => refused.push(RefusedRow { row, reason, detail: domain, raw: candidate.mailbox.wire() }),
+            None => rows.push(ImportRow {
+                row,
+                mailbox: candidate.mailbox.wire(),
+                mailbox_norm: candidate.mailbox.normalised(),
+                domain,
+                attributes: candidate.attributes,
+                zone: candidate.zone,
+                language: candidate.language,
+                address_state: state,
+                marks: candidate.marks,
+                hint: candidate.hint,
+            }),
+        }
+    }
+    refused.sort_by_key(|r| r.row);
+    Ok((rows, refused))
+}
+
+/// The file as UTF-8 from an offset on; offsets count the bytes of the UTF-8 form, its mark left out.
+fn source(import: &Import, charset: Charset, offset: u64) -> io::Result<Box<dyn Read>> {
+    let mut file = File::open(&import.file_path)?;
+    file.seek(SeekFrom::Start(charset.mark as u64))?;
+    if charset.is_utf8() {
+        file.seek(SeekFrom::Current(i64::try_from(offset).unwrap_or(i64::MAX)))?;
+        return Ok(Box::new(file));
+    }
+    // In another set there is no way to the offset but through what lies before it.
+    let mut decoded = Utf8Reader::new(file, charset.encoding);
+    io::copy(&mut decoded.by_ref().take(offset), &mut io::sink())?;
+    Ok(Box::new(decoded))
+}
+
+/// Reads the file on its own thread; ends early when nobody takes the pieces any more.
+fn read(import: &Import, pieces: &mpsc::Sender<Piece>) {
+    let last = match read_through(import, pieces) {
+        Ok(Some(piece)) => piece,
+        Ok(None) => return,
+        Err(error) => Piece::Failed(format!("the file cannot be read: {error}; put it back and resume the import")),
+    };
+    let _ = pieces.blocking_send(last);
+}
+
+/// `Ok(None)` when nobody takes the pieces any more.
+fn read_through(import: &Import, pieces: &mpsc::Sender<Piece>) -> io::Result<Option<Piece>> {
+    let mut sample = Vec::new();
+    File::open(&import.file_path)?.take(SAMPLE as u64).read_to_end(&mut sample)?;
+    let charset = match Charset::of(&sample, &import.mapping.charset) {
+        Ok(charset) => charset,
+        Err(why) => return Ok(Some(Piece::Failed(why))),
+    };
+    let mut head = Vec::new();
+    source(import, charset, 0)?.take(SAMPLE as u64).read_to_end(&mut head)?;
+    let delimiter = match import.mapping.delimiter.as_str() {
+        "" => delimiter(&head),
+        "tab" | "\\t" | "\t" => b'\t',
+        one if one.len() == 1 => one.as_bytes()[0],
+        other => {
+            let other: String = other.chars().take(10).collect();
+            return Ok(Some(Piece::Failed(format!("`{other}` is no delimiter: write one character, or tab"))));
+        }
+    };
+    drop(sample);
+    let (columns, first_row_end) = match headings(&head, delimiter, import)? {
+        Ok(found) => found,
+        Err(why) => return Ok(Some(Piece::Failed(why))),
+    };
+    drop(head);
+    let detected = serde_json::json!({
+        "charset": charset.encoding.name(),
+        "delimiter": if delimiter == b'\t' { "tab".to_owned() } else { char::from(delimiter).to_string() },
+        "heading": columns.has_heading,
+        "columns": columns.describe(),
+    });
+    if pieces.blocking_send(Piece::Detected(detected)).is_err() {
+        return Ok(None);
+    }
+    let committed = u64::try_from(import.byte_offset).unwrap_or(0);
+    let offset = if committed == 0 && columns.has_heading { first_row_end } else { committed };
+    let mut rows = Rows::new(source(import, charset, offset)?, delimiter, offset);
+    let mut number = import.rows;
+    let mut row = Row::default();
+    loop {
+        let begin = offset.max(row.end);
+        let mut slice = Slice { rows: Vec::new(), refused: Vec::new(), to: begin };
+        while slice.rows.len() + slice.refused.len() < SLICE_ROWS && slice.to - begin < SLICE_BYTES {
+            if !rows.read(&mut row)? {
+                break;
+            }
+            number += 1;
+            slice.to = row.end;
+            match columns.candidate(&row) {
+                Ok(candidate) => slice.rows.push((number, candidate)),
+                Err(why) => slice.refused.push(RefusedRow {
+                    row: number,
+                    reason: why.reason,
+                    detail: why.detail,
+                    raw: raw_text(rows.raw(&row)),
+                }),
+            }
+        }
+        if slice.rows.is_empty() && slice.refused.is_empty() {
+            return Ok(Some(Piece::End));
+        }
+        if pieces.blocking_send(Piece::Slice(slice)).is_err() {
+            return Ok(None);
+        }
+    }
+}
+
+/// The columns of the file, and where its first row ends.
+fn headings(head: &[u8], delimiter: u8, import: &Import) -> io::Result<Result<(Columns, u64), String>> {
+    let mut rows = Rows::new(head, delimiter, 0);
+    let mut row = Row::default();
+    let texts =
+        |row: &Row| (0..row.len()).map(|i| String::from_utf8_lossy(row.cell(i)).into_owned()).collect::<Vec<_>>();
+    if !rows.read(&mut row)? {
+        return Ok(Err("the file is empty".to_owned()));
+    }
+    if row.fault.is_some() {
+        return Ok(Err("the first row cannot be read: write one line of headings".to_owned()));
+    }
+    let (first, end) = (texts(&row), row.end);
+    let second = if rows.read(&mut row)? { texts(&row) } else { Vec::new() };
+    Ok(Columns::read(&first, &second, &import.mapping).map(|columns| (columns, end)))
+}
+
+fn raw_text(raw: &[u8]) -> String {
+    String::from_utf8_lossy(&raw[..raw.len().min(RAW_MAX)]).into_owned()
+}

@@ -1,0 +1,274 @@
+//! Inquiries: what a person waits for and only the engine may do: DNS, a dialogue with a route's host.
+//!
+//! The answers are JSON that web passes on as it is. A remote refusal is an answer, never an error. Must not know the queue.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postrider_domain::id::{DomainId, RouteId};
+use postrider_domain::route::RouteKind;
+use postrider_mail::mailbox::DomainName;
+use postrider_smtp::{MxAnswer, MxHost, ResolveError};
+use postrider_store::inquiry::Inquiry;
+use postrider_store::{StoreError, Topic};
+use serde_json::{Value, json};
+
+use crate::book::Book;
+use crate::connections::{reach, timeouts};
+use crate::shared::{Phase, Shared};
+
+/// A person waits at most this long for a host: the dialogue is cut to it.
+const LONGEST: Duration = Duration::from_secs(13);
+/// Questions answered at the same time.
+const AT_ONCE: usize = 8;
+
+/// Runs until the engine stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut bell = shared.store.bell().listen();
+    let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    while shared.is_running() {
+        match shared.store.take_inquiry().await {
+            Ok(Some(inquiry)) => {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let _place = place;
+                    respond(&shared, inquiry).await;
+                });
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => shared.complain("ask for the next inquiry", &error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(shared.config.times.poll) => {}
+            () = shared.reached(Phase::Stopping) => return,
+            () = ring(&mut bell) => {}
+        }
+    }
+}
+
+async fn ring(bell: &mut tokio::sync::broadcast::Receiver<Topic>) {
+    loop {
+        match bell.recv().await {
+            Ok(Topic::Inquiry) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => return,
+            Ok(Topic::Work | Topic::Campaign | Topic::Import | Topic::Live { .. }) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+async fn respond(shared: &Shared, inquiry: Inquiry) {
+    let begun = Instant::now();
+    let answered = tokio::time::timeout(LONGEST, answer(shared, &inquiry)).await;
+    let answer = match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(StoreError::NotFound { what })) => json!({ "ok": false, "text": format!("there is no such {what}") }),
+        Ok(Err(error)) => {
+            shared.complain("answer an inquiry", &error);
+            json!({ "ok": false, "text": "the store could not be asked: see the log of the server" })
+        }
+        Err(_) => json!({ "ok": false, "text": format!("no answer within {} s", LONGEST.as_secs()) }),
+    };
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(event = "inquiry.answered", inquiry = %inquiry.id, kind = inquiry.kind, ms);
+    if let Err(error) = shared.store.answer(inquiry.id, &answer).await {
+        shared.complain("answer an inquiry", &error);
+    }
+}
+
+async fn answer(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreError> {
+    match inquiry.kind.as_str() {
+        "dns" | "resolve" => Ok(where_mail_goes(shared, inquiry.args["domain"].as_str().unwrap_or_default()).await),
+        "domain_check" | "dns_check" => check_domain(shared, inquiry).await,
+        "route_test" => test_route(shared, inquiry).await,
+        other => Ok(json!({ "ok": false, "text": format!("this engine knows no question `{other}`") })),
+    }
+}
+
+/// Where mail for a domain goes, and to which site that belongs.
+async fn where_mail_goes(shared: &Shared, domain: &str) -> Value {
+    let name = match DomainName::parse(domain) {
+        Ok(name) => name,
+        Err(error) => return json!({ "ok": false, "text": format!("the domain is not usable: {error}") }),
+    };
+    let resolver = &shared.config.resolver;
+    match resolver.mx(&name).await {
+        Ok(MxAnswer::NullMx) => {
+            json!({ "ok": false, "domain": name.as_str(), "state": "null_mx", "text": "the domain says that it takes no mail" })
+        }
+        Ok(MxAnswer::Hosts(hosts)) => {
+            let mut list = Vec::new();
+            for host in &hosts {
+                let (addresses, problem) = match resolver.addresses(&host.name).await {
+                    Ok(addresses) => (addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), None),
+                    Err(error) => (Vec::new(), Some(error.to_string())),
+                };
+                list.push(json!({ "name": host.name, "preference": host.preference, "addresses": addresses, "problem": problem }));
+            }
+            let site = crate::sites::site_of(&hosts);
+            json!({ "ok": true, "domain": name.as_str(), "state": "found", "site": site, "hosts": list })
+        }
+        Err(ResolveError::NotFound) => json!({
+            "ok": false, "domain": name.as_str(), "state": "no_mail_server",
+            "text": "the domain does not exist or has neither MX nor address record",
+        }),
+        Err(ResolveError::Temporary(why)) => json!({
+            "ok": false, "domain": name.as_str(), "state": "unknown", "text": format!("DNS gave no answer: {why}"),
+        }),
+    }
+}
+
+/// Compares the records that a sending domain should have with those that it has, and keeps the result.
+async fn check_domain(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreError> {
+    let mut records = Vec::new();
+    let mut ok = true;
+    for wanted in inquiry.args["records"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let text = |key: &str| wanted[key].as_str().unwrap_or_default().to_owned();
+        let (kind, name, value) = (text("type"), text("name"), text("value"));
+        let required = wanted["required"].as_bool().unwrap_or(true);
+        let (found, good, problem) = match kind.as_str() {
+            "TXT" => check_txt(shared, &name, &value).await,
+            "MX" => check_mx(shared, &name, &value).await,
+            other => (Vec::new(), false, Some(format!("records of type {other} are not checked"))),
+        };
+        ok &= good || !required;
+        records.push(json!({
+            "type": kind, "name": name, "value": value, "required": required, "ok": good, "found": found, "problem": problem,
+        }));
+    }
+    let answer = json!({
+        "ok": ok, "at": postrider_domain::schedule::rfc3339(shared.now()), "domain": inquiry.args["name"], "records": records,
+    });
+    let domain = inquiry.args["domain"].as_str().and_then(|id| id.parse::<DomainId>().ok());
+    if let (Some(workspace), Some(domain)) = (inquiry.workspace, domain) {
+        shared.store.domain_checked(workspace, domain, &answer).await?;
+    }
+    Ok(answer)
+}
+
+async fn check_txt(shared: &Shared, name: &str, wanted: &str) -> (Vec<String>, bool, Option<String>) {
+    let found = match shared.config.resolver.txt(name).await {
+        Ok(found) => found,
+        Err(ResolveError::NotFound) => return (Vec::new(), false, Some("there is no TXT record of this name".into())),
+        Err(ResolveError::Temporary(why)) => return (Vec::new(), false, Some(format!("DNS gave no answer: {why}"))),
+    };
+    let good = found.iter().any(|txt| txt_serves(txt, wanted));
+    let problem = (!good).then(|| "no TXT record of this name says what it should".to_owned());
+    (found.into_iter().take(10).collect(), good, problem)
+}
+
+/// Whether a TXT record does what the wanted one is for: the same DKIM key, any SPF policy, any DMARC policy.
+fn txt_serves(found: &str, wanted: &str) -> bool {
+    let squeeze = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let (found, wanted) = (squeeze(found), squeeze(wanted));
+    let tag = |text: &str, name: &str| {
+        text.split(';').find_map(|t| t.split_once('=').filter(|(n, _)| *n == name).map(|(_, value)| value.to_owned()))
+    };
+    let starts = |text: &str, start: &str| text.get(..start.len()).is_some_and(|t| t.eq_ignore_ascii_case(start));
+    if starts(&wanted, "v=DKIM1") {
+        let key = tag(&wanted, "p");
+        return key.is_some() && tag(&found, "p") == key;
+    }
+    for policy in ["v=spf1", "v=DMARC1"] {
+        if starts(&wanted, policy) {
+            return starts(&found, policy);
+        }
+    }
+    found == wanted
+}
+
+async fn check_mx(shared: &Shared, name: &str, wanted: &str) -> (Vec<String>, bool, Option<String>) {
+    let host = wanted.split_whitespace().last().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let Ok(domain) = DomainName::parse(name) else {
+        return (Vec::new(), false, Some("the name is not usable".into()));
+    };
+    match shared.config.resolver.mx(&domain).await {
+        Ok(MxAnswer::Hosts(hosts)) => {
+            let good = hosts.iter().any(|h| h.name == host);
+            let found = hosts.iter().map(|h: &MxHost| format!("{} {}", h.preference, h.name)).collect();
+            (found, good, (!good).then(|| format!("no MX record names {host}")))
+        }
+        Ok(MxAnswer::NullMx) => (vec!["0 .".into()], false, Some("the name says that it takes no mail".into())),
+        Err(ResolveError::NotFound) => (Vec::new(), false, Some("there is no MX record of this name".into())),
+        Err(ResolveError::Temporary(why)) => (Vec::new(), false, Some(format!("DNS gave no answer: {why}"))),
+    }
+}
+
+/// Connects to a route's host as for a delivery, up to the login, and says QUIT. The host's own words are the answer.
+async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreError> {
+    let id = inquiry.args["route"].as_str().and_then(|id| id.parse::<RouteId>().ok());
+    let (Some(workspace), Some(id)) = (inquiry.workspace, id) else {
+        return Err(StoreError::NotFound { what: "route" });
+    };
+    // Read anew: a person tests what was changed a moment ago.
+    let route = Book::new(shared.store.clone()).route(workspace, Some(id)).await?;
+    match route.settings.kind {
+        RouteKind::Mx => {
+            return Ok(json!({
+                "ok": true,
+                "text": "this route goes to the MX hosts of each recipient's domain and has no host of its own; \
+                         a test send shows whether their port can be reached from here",
+            }));
+        }
+        RouteKind::Smarthost => {}
+    }
+    let hosts = [MxHost { preference: 0, name: route.settings.host.clone() }];
+    let begun = Instant::now();
+    let cap = i64::try_from(LONGEST.as_millis() / 2).unwrap_or(i64::MAX);
+    let reached = reach(shared, &route, &hosts, timeouts(shared, Some(cap))).await;
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(match reached {
+        Ok(open) => {
+            let connection = &open.connection;
+            let capabilities = connection.capabilities();
+            let answer = json!({
+                "ok": true,
+                "host": open.host,
+                "ip": open.ip.to_string(),
+                "port": route.settings.port,
+                "ms": ms,
+                "greeting": connection.greeting().text(),
+                "tls": open.tls,
+                "logged_in": !route.settings.username.is_empty(),
+                "capabilities": capabilities.lines,
+                "text": "the host lets us in",
+            });
+            open.connection.quit().await;
+            answer
+        }
+        Err(unreached) => json!({
+            "ok": false,
+            "host": unreached.host,
+            "ip": unreached.ip,
+            "port": route.settings.port,
+            "ms": ms,
+            "stage": unreached.ended.stage.as_str(),
+            "code": unreached.ended.code,
+            "enhanced": unreached.ended.enhanced,
+            "text": unreached.ended.text,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dkim_record_is_compared_by_its_key_and_policies_by_their_kind() {
+        let ours = "v=DKIM1; k=rsa; p=MIIBabc";
+        for (found, good) in [
+            ("v=DKIM1; k=rsa; p=MIIBabc", true),
+            ("v=DKIM1;p=MIIB abc", true),
+            ("k=rsa; p=MIIBabc; t=s", true),
+            ("v=DKIM1; p=MIIBabd", false),
+            ("v=DKIM1; p=", false),
+        ] {
+            assert_eq!(txt_serves(found, ours), good, "{found}");
+        }
+        assert!(txt_serves("v=spf1 include:_spf.example.net -all", "v=spf1 mx ~all"));
+        assert!(!txt_serves("verification=1", "v=spf1 mx ~all"));
+        assert!(txt_serves("v=DMARC1; p=reject", "v=DMARC1; p=none"));
+    }
+}

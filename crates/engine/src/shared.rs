@@ -1,0 +1,152 @@
+//! What every part of the engine holds: the parts that were handed in, the writer, and how to end.
+//!
+//! Must not know what the parts do with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use postrider_store::node::Node;
+use postrider_store::writer::QueueWriter;
+use postrider_store::{KeyPurpose, Store, StoreError};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::config::EngineConfig;
+use crate::metrics::Metrics;
+
+/// How far the engine's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Everything runs.
+    Running,
+    /// No new transaction begins; what is in the air finishes.
+    Stopping,
+    /// Everything ends now.
+    Ended,
+}
+
+/// Shared by all tasks.
+pub(crate) struct Shared {
+    pub(crate) config: EngineConfig,
+    pub(crate) store: Store,
+    pub(crate) node: Node,
+    pub(crate) writer: QueueWriter,
+    pub(crate) metrics: Metrics,
+    pub(crate) message_id_key: Zeroizing<[u8; 32]>,
+    pub(crate) log_key: Zeroizing<[u8; 32]>,
+    phase: watch::Sender<Phase>,
+    failed: Mutex<Option<String>>,
+    failing: watch::Sender<bool>,
+    random: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(config: EngineConfig, node: Node, writer: QueueWriter, metrics: Metrics) -> Shared {
+        let store = config.store.clone();
+        Shared {
+            message_id_key: store.derived_key(KeyPurpose::MessageId),
+            log_key: store.derived_key(KeyPurpose::Log),
+            random: AtomicU64::new(config.seed),
+            node,
+            writer,
+            metrics,
+            phase: watch::Sender::new(Phase::Running),
+            failed: Mutex::new(None),
+            failing: watch::Sender::new(false),
+            store,
+            config,
+        }
+    }
+
+    /// Milliseconds UTC.
+    pub(crate) fn now(&self) -> i64 {
+        self.store.now()
+    }
+
+    /// Milliseconds of the monotonic clock.
+    pub(crate) fn monotonic(&self) -> i64 {
+        self.store.clock().monotonic_ms()
+    }
+
+    /// The next number of the seeded sequence (SplitMix64).
+    pub(crate) fn random(&self) -> u64 {
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 up to 1.
+    pub(crate) fn spread(&self) -> f64 {
+        (self.random() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Goes on to a later phase; never back.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|present| {
+            let later = phase > *present;
+            if later {
+                *present = phase;
+            }
+            later
+        });
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase() == Phase::Running
+    }
+
+    /// Waits until the phase has come.
+    pub(crate) async fn reached(&self, phase: Phase) {
+        let mut receiver = self.phase.subscribe();
+        // The sender lives in `self`.
+        let _ = receiver.wait_for(|present| *present >= phase).await;
+    }
+
+    /// Sleeps, unless the engine stops before; true while it runs.
+    pub(crate) async fn rest(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => self.is_running(),
+            () = self.reached(Phase::Stopping) => false,
+        }
+    }
+
+    /// Notes an error of the store that nobody may go on from, and ends everything at once.
+    pub(crate) fn fail(&self, error: &StoreError) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none() {
+            tracing::error!(event = "engine.fatal", error = %error);
+            *failed = Some(error.to_string());
+        }
+        drop(failed);
+        self.failing.send_replace(true);
+        self.enter(Phase::Ended);
+    }
+
+    /// Looks at an error of the store: fatal ones end the engine, others are logged with what was being done.
+    pub(crate) fn complain(&self, doing: &'static str, error: &StoreError) {
+        if matches!(error, StoreError::Fatal(_)) || error.is_storage_failure() {
+            self.fail(error);
+        } else {
+            tracing::warn!(event = "engine.trouble", doing, error = %error);
+            self.metrics.trouble(doing);
+        }
+    }
+
+    /// Why the engine failed, when it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the engine fails.
+    pub(crate) async fn failed(&self) -> String {
+        let mut receiver = self.failing.subscribe();
+        let _ = receiver.wait_for(|failing| *failing).await;
+        self.failure().unwrap_or_else(|| "the engine ended".to_owned())
+    }
+}
