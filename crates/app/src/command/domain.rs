@@ -1,0 +1,56 @@
+//! `postrider domain …`
+
+use super::{Show, find, show_all};
+use crate::cli::DomainCommand;
+use crate::client::Client;
+use crate::table;
+use serde_json::{Value, json};
+
+/// Adds, lists or checks sending domains.
+pub async fn run(client: &Client, show: Show, command: DomainCommand) -> anyhow::Result<()> {
+    match command {
+        DomainCommand::Add { name, return_path_host } => {
+            let mut body = json!({ "name": name });
+            if let Some(host) = return_path_host {
+                body["return_path_host"] = host.into();
+            }
+            let made = client.post("/api/v1/domains", &body).await?;
+            show.print(&made, |d| {
+                format!("domain {} added. Publish these records:\n\n{}", table::text(d, "name"), records(d))
+            });
+        }
+        DomainCommand::List => {
+            show_all(
+                client,
+                show,
+                "/api/v1/domains",
+                &[("id", "id"), ("name", "name"), ("return-path", "return_path_host")],
+            )
+            .await?;
+        }
+        DomainCommand::Check { domain } => {
+            let id = find(client, "/api/v1/domains", "sending domain", "dom", &domain).await?;
+            let answer = client.post(&format!("/api/v1/domains/{id}/check"), &Value::Null).await?;
+            show.print(&answer, |a| {
+                let rows: Vec<Vec<String>> = a["answer"]["records"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|r| ["state", "type", "name", "detail"].iter().map(|f| table::text(r, f)).collect())
+                    .collect();
+                if rows.is_empty() { a.to_string() } else { table::table(&["state", "type", "name", "detail"], &rows) }
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The DNS records to publish, one under the other, values whole so that they can be copied.
+fn records(domain: &Value) -> String {
+    let mut text = String::new();
+    for record in domain["records"].as_array().into_iter().flatten() {
+        let field = |name: &str| record[name].as_str().unwrap_or_default();
+        text.push_str(&format!("{}  {}\n    {}\n", field("type"), field("name"), field("value")));
+    }
+    text
+}

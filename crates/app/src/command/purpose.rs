@@ -1,0 +1,26 @@
+//! `postrider purpose …`
+
+use super::{Show, show_all};
+use crate::cli::PurposeCommand;
+use crate::client::Client;
+use serde_json::json;
+
+/// Makes or lists purposes.
+pub async fn run(client: &Client, show: Show, command: PurposeCommand) -> anyhow::Result<()> {
+    match command {
+        PurposeCommand::Create { name, kind, wording, language } => {
+            let purpose = client.post("/api/v1/purposes", &json!({ "name": name, "kind": kind })).await?;
+            let id = purpose["id"].as_str().unwrap_or_default().to_owned();
+            let words = json!({ "language": language, "text": wording });
+            let wording = client.post(&format!("/api/v1/purposes/{id}/wordings"), &words).await?;
+            let both = json!({ "id": id, "name": purpose["name"], "kind": purpose["kind"], "wording": wording });
+            show.print(&both, |_| {
+                format!("purpose {id} made, with wording {}", wording["id"].as_str().unwrap_or_default())
+            });
+        }
+        PurposeCommand::List => {
+            show_all(client, show, "/api/v1/purposes", &[("id", "id"), ("name", "name"), ("kind", "kind")]).await?;
+        }
+    }
+    Ok(())
+}

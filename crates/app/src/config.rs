@@ -1,0 +1,248 @@
+//! The settings of a process: one TOML file plus environment. The only place that reads the environment.
+//!
+//! Everything that a user changes is a row in the database and not here.
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Settings of a process. Every field has a default, so that no file is needed to start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of the database (SQLite), the key file, imports and the socket of the command line. Mode 0700.
+    pub data_dir: PathBuf,
+    /// Where the data are.
+    pub database: Database,
+    /// The web side.
+    pub http: Http,
+    /// The mail side.
+    pub smtp: Smtp,
+    /// What runs by itself.
+    pub engine: Engine,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// Where the data are.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://user:password@host/name` for several nodes; empty: SQLite in the data folder.
+    pub url: String,
+    /// Use a PostgreSQL server that may lose commits (`fsync` or `synchronous_commit` off): for tests only.
+    pub unsafe_durability: bool,
+}
+
+/// The web side.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port to listen on. Loopback until you put a TLS proxy in front.
+    pub listen: SocketAddr,
+}
+
+/// The mail side.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Smtp {
+    /// The name that we say in EHLO; empty: the host's name.
+    pub ehlo_name: String,
+    /// Port of MX hosts; 25 but in rehearsals.
+    pub mx_port: u16,
+    /// Name server to ask; empty: the system's.
+    pub dns_server: Option<SocketAddr>,
+    /// Ranges of private addresses that mail may go to, e.g. `["127.0.0.0/8"]`; none by default.
+    pub allow_private_mx: Vec<String>,
+    /// Local address that connections leave from.
+    pub source_address: Option<IpAddr>,
+    /// File with further certificate authorities (PEM) for verified TLS.
+    pub extra_ca_file: Option<PathBuf>,
+}
+
+/// What runs by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Seconds that an orderly stop waits for what is in the air.
+    pub grace_seconds: u64,
+    /// Name of this node, unique among those that share a database and the same at each start; empty: host name.
+    pub node_name: String,
+    /// Threads that sign; 0: one per core.
+    pub signing_threads: usize,
+    /// Milliseconds without a beat after which another node takes this one for dead.
+    pub node_dead_ms: u64,
+    /// Milliseconds until a domain that does not exist is looked at again.
+    pub nxdomain_second_look_ms: i64,
+    /// Off: only the web side runs in this process.
+    pub enabled: bool,
+}
+
+/// Log lines.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, or a filter such as `info,postrider_engine=debug`.
+    pub level: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: PathBuf::from("postrider-data"),
+            database: Database::default(),
+            http: Http::default(),
+            smtp: Smtp::default(),
+            engine: Engine::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http { listen: SocketAddr::from(([127, 0, 0, 1], 8025)) }
+    }
+}
+
+impl Default for Smtp {
+    fn default() -> Self {
+        Smtp {
+            ehlo_name: String::new(),
+            mx_port: 25,
+            dns_server: None,
+            allow_private_mx: Vec::new(),
+            source_address: None,
+            extra_ca_file: None,
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine {
+            grace_seconds: 60,
+            node_name: String::new(),
+            signing_threads: 0,
+            node_dead_ms: 30_000,
+            nxdomain_second_look_ms: 3_600_000,
+            enabled: true,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: "info".into() }
+    }
+}
+
+impl Config {
+    /// Reads the file (if one is named or `postrider.toml` lies here), then the environment.
+    pub fn load(file: Option<&Path>, data_dir: Option<&Path>) -> anyhow::Result<Config> {
+        let here = Path::new("postrider.toml");
+        let mut config = match file {
+            Some(path) => Config::read(path)?,
+            None if here.exists() => Config::read(here)?,
+            None => Config::default(),
+        };
+        config.overrule(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))?;
+        if let Some(dir) = data_dir {
+            config.data_dir = dir.to_owned();
+        }
+        if config.smtp.ehlo_name.is_empty() {
+            config.smtp.ehlo_name = host_name();
+        }
+        if config.engine.node_name.is_empty() {
+            config.engine.node_name = host_name();
+        }
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Config> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("could not understand {}", path.display()))
+    }
+
+    /// The environment wins over the file.
+    fn overrule(&mut self, get: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+        fn number<T: std::str::FromStr>(name: &str, text: &str) -> anyhow::Result<T> {
+            match text.parse() {
+                Ok(value) => Ok(value),
+                Err(_) => bail!("{name}=`{text}` could not be read: see docs/operations.md for its form"),
+            }
+        }
+        if let Some(v) = get("POSTRIDER_DATA_DIR") {
+            self.data_dir = PathBuf::from(v);
+        }
+        if let Some(v) = get("POSTRIDER_DATABASE_URL") {
+            self.database.url = v;
+        }
+        if let Some(v) = get("POSTRIDER_HTTP_LISTEN") {
+            self.http.listen = number("POSTRIDER_HTTP_LISTEN", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_EHLO_NAME") {
+            self.smtp.ehlo_name = v;
+        }
+        if let Some(v) = get("POSTRIDER_MX_PORT") {
+            self.smtp.mx_port = number("POSTRIDER_MX_PORT", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_DNS_SERVER") {
+            self.smtp.dns_server = Some(number("POSTRIDER_DNS_SERVER", &v)?);
+        }
+        if let Some(v) = get("POSTRIDER_ALLOW_PRIVATE_MX") {
+            self.smtp.allow_private_mx = v.split(',').map(|r| r.trim().to_owned()).collect();
+        }
+        if let Some(v) = get("POSTRIDER_EXTRA_CA_FILE") {
+            self.smtp.extra_ca_file = Some(PathBuf::from(v));
+        }
+        if let Some(v) = get("POSTRIDER_GRACE_SECONDS") {
+            self.engine.grace_seconds = number("POSTRIDER_GRACE_SECONDS", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_NODE_NAME") {
+            self.engine.node_name = v;
+        }
+        if let Some(v) = get("POSTRIDER_NODE_DEAD_MS") {
+            self.engine.node_dead_ms = number("POSTRIDER_NODE_DEAD_MS", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_LOG") {
+            self.log.level = v;
+        }
+        Ok(())
+    }
+
+    /// The socket through which the command line talks to the running server.
+    pub fn socket(&self) -> PathBuf {
+        self.data_dir.join("postrider.sock")
+    }
+}
+
+/// The host's name, for EHLO and the node; `localhost.localdomain` when unknown.
+fn host_name() -> String {
+    std::fs::read_to_string("/etc/hostname")
+        .ok()
+        .map(|n| n.trim().to_owned())
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(|| "localhost.localdomain".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_setting_is_refused_and_named() {
+        let error = toml::from_str::<Config>("[smtp]\nmx_prot = 26\n").unwrap_err().to_string();
+        assert!(error.contains("mx_prot") && error.contains("mx_port"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_wins_and_says_what_it_cannot_read() {
+        let mut config: Config = toml::from_str("[smtp]\nmx_port = 2525\n").unwrap();
+        config.overrule(|n| (n == "POSTRIDER_MX_PORT").then(|| "2526".into())).unwrap();
+        assert_eq!(config.smtp.mx_port, 2526);
+        let error = config.overrule(|n| (n == "POSTRIDER_MX_PORT").then(|| "many".into())).unwrap_err();
+        assert!(error.to_string().contains("POSTRIDER_MX_PORT=`many`"));
+    }
+}

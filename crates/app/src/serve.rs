@@ -1,0 +1,55 @@
+//! `postrider serve`: runs until it is told to end, and ends in order.
+
+use crate::config::Config;
+use crate::system::System;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Resolves at SIGINT or SIGTERM.
+pub async fn told_to_end() -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+/// Runs the server.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    crate::log::start(&config.log.level);
+    let grace = config.engine.grace_seconds;
+    let data_dir = config.data_dir.clone();
+    let mut system = System::open(config).await?;
+    let address = system.listen().await?;
+    if let Some(code) = system.store().begin_setup().await? {
+        // The one secret that is ever printed: on the console only, valid for 30 minutes (SEC-80).
+        println!(
+            "Postrider is not set up yet. Set-up code, valid for 30 minutes: {}\n  POST http://{address}/api/v1/setup with it, or use the \
+             command line on this machine.",
+            code.reveal()
+        );
+    }
+    println!("Postrider listens on http://{address}; data in {}", data_dir.display());
+    tracing::info!(http = %address, data = %data_dir.display(), version = env!("CARGO_PKG_VERSION"), "server.started");
+    let fatal = tokio::select! {
+        told = told_to_end() => { told?; None }
+        why = system.failed() => Some(why),
+    };
+    match fatal {
+        None => {
+            tracing::info!(grace_seconds = grace, "server.ending");
+            system.end(grace).await?;
+            tracing::info!("server.ended");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(why) => {
+            tracing::error!(%why, "server.failed");
+            eprintln!(
+                "postrider: stopped because {why}. Nothing that was accepted is lost; start again when the cause is gone."
+            );
+            Ok(ExitCode::from(2))
+        }
+    }
+}
