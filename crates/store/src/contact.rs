@@ -12,7 +12,7 @@ use crate::Store;
 use crate::actor::Actor;
 use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
-use crate::page::{Page, PageRequest, after_prefix};
+use crate::page::{Page, PageRequest};
 use crate::read::{check_text, conflict, json, not_found, refused, to_json, word};
 use crate::sql::{Row, args, sql};
 use crate::tally::CONTACTS;
@@ -319,58 +319,6 @@ impl Store {
                 Ok(Page::cut(contacts, limit, "contact", |contact| contact.id.get()))
             }
         }
-    }
-
-    async fn prefix_page(&self, workspace: WorkspaceId, prefix: &str, page: &PageRequest) -> Result<Page<Contact>> {
-        let prefix = prefix.trim().to_lowercase();
-        let last: String = page.position("contact-prefix")?.unwrap_or_default();
-        let limit = page.rows();
-        let end = after_prefix(&prefix).unwrap_or_else(|| "\u{10FFFF}".into());
-        let rows = self
-            .read()
-            .await?
-            .all(
-                sql!(
-                    "SELECT id, mailbox, mailbox_norm, domain, {json attributes} AS attributes, zone, language, \
-                     address_state, marks, hint, source, created_at, updated_at FROM contact \
-                     WHERE workspace_id = $1 AND mailbox_norm >= $2 AND mailbox_norm < $3 AND mailbox_norm > $4 \
-                     AND erased_at IS NULL ORDER BY mailbox_norm LIMIT $5"
-                ),
-                args![workspace, prefix, end, last, limit + 1],
-            )
-            .await?;
-        let contacts =
-            rows.iter().map(|row| Ok((row.text("mailbox_norm")?, Contact::read(row)?))).collect::<Result<Vec<_>>>()?;
-        Ok(Page::cut(contacts, limit, "contact-prefix", |(norm, _)| norm.clone()).map(|(_, contact)| contact))
-    }
-
-    async fn members_page(
-        &self,
-        workspace: WorkspaceId,
-        list: ListId,
-        prefix: Option<&str>,
-        page: &PageRequest,
-    ) -> Result<Page<Contact>> {
-        let after: i64 = page.position("member")?.unwrap_or(0);
-        let limit = page.rows();
-        let prefix = prefix.unwrap_or_default().trim().to_lowercase();
-        let end = after_prefix(&prefix).unwrap_or_else(|| "\u{10FFFF}".into());
-        let mut reader = self.read().await?;
-        self.check_list(&mut reader, workspace, list).await?;
-        let rows = reader
-            .all(
-                sql!(
-                    "SELECT c.id, c.mailbox, c.domain, {json c.attributes} AS attributes, c.zone, c.language, \
-                     c.address_state, c.marks, c.hint, c.source, c.created_at, c.updated_at \
-                     FROM membership m JOIN contact c ON c.id = m.contact_id \
-                     WHERE m.list_id = $2 AND m.contact_id > $3 AND c.workspace_id = $1 AND c.erased_at IS NULL \
-                     AND c.mailbox_norm >= $4 AND c.mailbox_norm < $5 ORDER BY m.contact_id LIMIT $6"
-                ),
-                args![workspace, list, after, prefix, end, limit + 1],
-            )
-            .await?;
-        let contacts = rows.iter().map(Contact::read).collect::<Result<Vec<_>>>()?;
-        Ok(Page::cut(contacts, limit, "member", |contact| contact.id.get()))
     }
 
     /// How many contacts the book has, from a counter.

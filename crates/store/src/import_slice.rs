@@ -4,19 +4,18 @@
 //! written by a handful of set statements. Must not read files or DNS.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use postrider_domain::consent::{ConsentActor, ConsentState, Evidence, LedgerKind, import_may_grant};
-use postrider_domain::contact::{AddressMark, AddressState, Attributes, check_attributes, has_control};
+use postrider_domain::contact::{AddressMark, AddressState, Attributes};
 use postrider_domain::id::{ContactId, ListId, PurposeId, WorkspaceId};
-use postrider_domain::import::{ImportCounts, RefusedReason};
-use serde::Serialize;
+use postrider_domain::import::ImportCounts;
 
 use crate::Store;
-use crate::contact::{marks_text, parse_marks};
+use crate::contact::parse_marks;
 use crate::db::{Lane, Tx};
 use crate::error::Result;
 use crate::import::{Import, RefusedRow, live};
+use crate::import_merge::{Fate, Merged, Slice};
 use crate::ledger::Payload;
 use crate::list::members_counter;
 use crate::read::{conflict, json, to_json, word};
@@ -70,89 +69,6 @@ pub enum SliceAnswer {
     Committed(ImportCounts),
     /// The import was stopped, or another node has it: read no further.
     NotRunning,
-}
-
-/// A contact as the slice leaves it.
-struct Merged {
-    id: ContactId,
-    mailbox: String,
-    domain: String,
-    attributes: Attributes,
-    zone: Option<String>,
-    language: Option<String>,
-    address_state: AddressState,
-    marks: Vec<AddressMark>,
-    hint: Option<String>,
-    fate: Fate,
-}
-
-/// What must be written for a contact.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    New,
-    Changed,
-    Same,
-}
-
-impl Merged {
-    /// Adds what a row says; whether anything became different. Spelling stays as it came first.
-    fn merge(&mut self, row: &ImportRow) -> bool {
-        let mut changed = false;
-        for (name, value) in &row.attributes {
-            if self.attributes.get(name) != Some(value) {
-                self.attributes.insert(name.clone(), value.clone());
-                changed = true;
-            }
-        }
-        let mut take = |mine: &mut Option<String>, theirs: &Option<String>| {
-            if theirs.is_some() && mine != theirs {
-                mine.clone_from(theirs);
-                changed = true;
-            }
-        };
-        take(&mut self.zone, &row.zone);
-        take(&mut self.language, &row.language);
-        // An address that was not looked at this time keeps what an earlier look found.
-        if row.address_state != AddressState::Unchecked && self.address_state != row.address_state {
-            self.address_state = row.address_state;
-            changed = true;
-        }
-        if self.marks != row.marks {
-            self.marks.clone_from(&row.marks);
-            changed = true;
-        }
-        if self.hint != row.hint {
-            self.hint.clone_from(&row.hint);
-            changed = true;
-        }
-        changed
-    }
-}
-
-/// One contact as the set statements take it.
-#[derive(Serialize)]
-struct ContactRow<'a> {
-    id: i64,
-    m: &'a str,
-    n: &'a str,
-    d: &'a str,
-    a: String,
-    z: Option<&'a str>,
-    l: Option<&'a str>,
-    s: &'a str,
-    k: String,
-    h: Option<&'a str>,
-}
-
-/// What a slice works with.
-struct Slice<'a> {
-    workspace: WorkspaceId,
-    import: &'a Import,
-    /// In the order of first appearance.
-    order: Vec<&'a str>,
-    contacts: HashMap<&'a str, Merged>,
-    counts: ImportCounts,
-    refused: Vec<RefusedRow>,
 }
 
 impl Store {
@@ -463,107 +379,6 @@ impl Store {
             .map(|contact| contact.id)
             .collect())
     }
-}
-
-impl<'a> Slice<'a> {
-    /// Brings the rows together with the book, one after the other, and counts each.
-    fn merge(&mut self, store: &Store, rows: &'a [ImportRow]) {
-        let mut seen = std::collections::HashSet::with_capacity(rows.len());
-        for row in rows {
-            if let Err(detail) = fits(row) {
-                self.refuse(row, detail);
-                continue;
-            }
-            match self.contacts.entry(row.mailbox_norm.as_str()) {
-                Entry::Occupied(mut known) => {
-                    let contact = known.get_mut();
-                    if contact.merge(row) {
-                        self.counts.updated += 1;
-                        if contact.fate == Fate::Same {
-                            contact.fate = Fate::Changed;
-                        }
-                    } else {
-                        self.counts.unchanged += 1;
-                    }
-                }
-                Entry::Vacant(place) => {
-                    self.counts.created += 1;
-                    place.insert(Merged {
-                        id: ContactId(store.next_id()),
-                        mailbox: row.mailbox.clone(),
-                        domain: row.domain.clone(),
-                        attributes: row.attributes.clone(),
-                        zone: row.zone.clone(),
-                        language: row.language.clone(),
-                        address_state: row.address_state,
-                        marks: row.marks.clone(),
-                        hint: row.hint.clone(),
-                        fate: Fate::New,
-                    });
-                }
-            }
-            if seen.insert(row.mailbox_norm.as_str()) {
-                self.order.push(row.mailbox_norm.as_str());
-            }
-        }
-        let refused = std::mem::take(&mut self.refused);
-        for row in &refused {
-            *self.counts.refused.entry(row.reason.as_str().to_owned()).or_default() += 1;
-        }
-        self.refused = refused;
-    }
-
-    fn refuse(&mut self, row: &ImportRow, detail: String) {
-        self.refused.push(RefusedRow {
-            row: row.row,
-            reason: RefusedReason::BadCell,
-            detail,
-            raw: row.mailbox.clone(),
-        });
-    }
-
-    fn in_order(&self) -> impl Iterator<Item = &Merged> {
-        self.order.iter().filter_map(|norm| self.contacts.get(norm))
-    }
-
-    fn number(&self, fate: Fate) -> i64 {
-        i64::try_from(self.in_order().filter(|contact| contact.fate == fate).count()).expect("a slice fits in memory")
-    }
-
-    fn rows(&self, fate: Fate) -> Vec<ContactRow<'_>> {
-        let mut rows: Vec<ContactRow<'_>> = self
-            .order
-            .iter()
-            .filter_map(|norm| self.contacts.get(norm).map(|contact| (*norm, contact)))
-            .filter(|(_, contact)| contact.fate == fate)
-            .map(|(norm, contact)| ContactRow {
-                id: contact.id.get(),
-                m: &contact.mailbox,
-                n: norm,
-                d: &contact.domain,
-                a: to_json(&contact.attributes),
-                z: contact.zone.as_deref(),
-                l: contact.language.as_deref(),
-                s: contact.address_state.as_str(),
-                k: marks_text(&contact.marks),
-                h: contact.hint.as_deref(),
-            })
-            .collect();
-        // In the order of the key: the unique index is then written from left to right.
-        rows.sort_unstable_by_key(|row| row.n);
-        rows
-    }
-}
-
-/// The last look at a row before it is stored: what a contact may not hold is refused, whoever read the file.
-fn fits(row: &ImportRow) -> std::result::Result<(), String> {
-    check_attributes(&row.attributes).map_err(|error| error.to_string())?;
-    let texts =
-        [Some(&row.mailbox), Some(&row.mailbox_norm), row.zone.as_ref(), row.language.as_ref(), row.hint.as_ref()];
-    if texts.into_iter().flatten().any(|text| has_control(text) || text.len() > 1024) {
-        return Err("a cell is too long or has a control character".into());
-    }
-    Ok(())
 }
 
 /// A raw text, cut and without the NUL that PostgreSQL cannot store.

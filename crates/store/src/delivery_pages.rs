@@ -1,0 +1,185 @@
+//! Pages of deliveries, each along an index of its own: by contact, by outcome, by person, by message.
+//!
+//! Must not decide what a row says: that is [`crate::report::DeliveryRow`].
+
+use postrider_domain::id::{CampaignId, ContactId, MessageId, WorkspaceId};
+use postrider_domain::outcome::{OutcomeKind, ReportStatus};
+
+use crate::Store;
+use crate::error::Result;
+use crate::page::{Page, PageRequest};
+use crate::read::not_found;
+use crate::report::DeliveryRow;
+use crate::sql::{args, sql};
+
+impl Store {
+    /// All deliveries of a campaign in the order of their contacts, which is that of the unique index.
+    pub(crate) async fn deliveries_by_contact(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-contact")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.campaign_id = $2 AND d.contact_id > $3 AND d.workspace_id = $1 \
+                     ORDER BY d.contact_id LIMIT $4"
+                ),
+                args![workspace, campaign, after, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-contact", |row| row.contact.map_or(0, ContactId::get)))
+    }
+
+    pub(crate) async fn deliveries_settled(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        kind: OutcomeKind,
+        broken: Option<bool>,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-outcome")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.workspace_id = $1 AND d.campaign_id = $2 AND d.outcome = $3 AND d.id > $4 \
+                     AND (CAST($5 AS TEXT) IS NULL OR ($5 = 'yes') = (coalesce(d.last_result, '') = 'broken')) \
+                     ORDER BY d.id LIMIT $6"
+                ),
+                args![
+                    workspace,
+                    campaign,
+                    kind.as_str(),
+                    after,
+                    broken.map(|broken| if broken { "yes" } else { "no" }),
+                    limit + 1
+                ],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-outcome", |row| row.id.get()))
+    }
+
+    pub(crate) async fn deliveries_open(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        status: ReportStatus,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-open")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.workspace_id = $1 AND d.campaign_id = $2 AND d.outcome IS NULL AND d.id > $3 \
+                     AND CASE WHEN q.doubt_epoch IS NOT NULL THEN 'IN_DOUBT' WHEN q.held_reason IS NOT NULL THEN 'HELD' \
+                     ELSE 'QUEUED' END = $4 ORDER BY d.id LIMIT $5"
+                ),
+                args![workspace, campaign, after, status.as_str(), limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-open", |row| row.id.get()))
+    }
+
+    pub(crate) async fn deliveries_of_contact(
+        &self,
+        workspace: WorkspaceId,
+        contact: ContactId,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        self.contact(workspace, contact).await?;
+        let before: i64 = page.position("delivery-person")?.unwrap_or(i64::MAX);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.contact_id = $2 AND d.workspace_id = $1 AND d.id < $3 ORDER BY d.id DESC LIMIT $4"
+                ),
+                args![workspace, contact, before, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-person", |row| row.id.get()))
+    }
+
+    pub(crate) async fn deliveries_of_message(
+        &self,
+        workspace: WorkspaceId,
+        message: MessageId,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-message")?.unwrap_or(0);
+        let limit = page.rows();
+        let mut reader = self.read().await?;
+        reader
+            .opt(sql!("SELECT id FROM message WHERE workspace_id = $1 AND id = $2"), args![workspace, message])
+            .await?
+            .ok_or_else(|| not_found("message"))?;
+        let rows = reader
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     WHERE d.message_id = $2 AND d.workspace_id = $1 AND d.id > $3 ORDER BY d.id LIMIT $4"
+                ),
+                args![workspace, message, after, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-message", |row| row.id.get()))
+    }
+
+    pub(crate) async fn deliveries_of_messages(
+        &self,
+        workspace: WorkspaceId,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let (message, delivery): (i64, i64) = page.position("delivery-single")?.unwrap_or((i64::MAX, 0));
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
+                     q.held_reason, q.doubt_epoch FROM message m JOIN delivery d ON d.message_id = m.id \
+                     LEFT JOIN queue q ON q.delivery_id = d.id WHERE m.workspace_id = $1 AND m.id <= $2 \
+                     AND (m.id < $2 OR d.id > $3) ORDER BY m.id DESC, d.id LIMIT $4"
+                ),
+                args![workspace, message, delivery, limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-single", |row| (row.message.map_or(0, MessageId::get), row.id.get())))
+    }
+}
