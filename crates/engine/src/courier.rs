@@ -13,7 +13,7 @@ use crate::connections::Open;
 use crate::landing::Landings;
 use crate::plan::Place;
 use crate::scheduler::{Dispatch, Scheduler, Turn};
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared};
 use crate::workshop::Workshop;
 
 /// A batch should be over within this time, so that pause and stop are felt at once.
@@ -38,8 +38,13 @@ impl Dispatch for Kit {
         let at_work = Arc::clone(&self.at_work).try_acquire_owned();
         tokio::spawn(async move {
             let Ok(_at_work) = at_work else { return kit.scheduler.courier_ended(&place) };
+            let shared = Arc::clone(&kit.shared);
             let mut courier = Courier::new(kit, place);
-            courier.run().await;
+            tokio::select! {
+                () = courier.run() => {}
+                // The grace is over, or the engine was dropped: as if the process were killed.
+                () = shared.reached(Phase::Ended) => {}
+            }
         });
     }
 }

@@ -93,11 +93,19 @@ fn from_reply(stage: Stage, reply: &Reply) -> Ended {
         result,
         code: Some(reply.code),
         enhanced: reply.enhanced.as_ref().map(ToString::to_string),
-        text: reply.text(),
+        text: words(reply),
         class: Some(verdict.class),
         suppress: verdict.suppress,
         in_doubt: false,
         again_at: None,
+    }
+}
+
+/// The reply as the host said it: code, status and text.
+fn words(reply: &Reply) -> String {
+    match &reply.enhanced {
+        Some(status) => format!("{} {status} {}", reply.code, reply.text()),
+        None => format!("{} {}", reply.code, reply.text()),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::courier::Kit;
 use crate::judge::Ended;
 use crate::plan::Plan;
 use crate::scheduler::{Handed, Resolve};
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared};
 use crate::sites::site_of;
 
 /// Rows looked at in one go.
@@ -155,7 +155,11 @@ impl Resolve for Kit {
     fn lane(&self, lease: LaneLease, plan: Arc<Plan>) {
         let Some(kit) = self.me.upgrade() else { return };
         tokio::spawn(async move {
-            let next = match kit.resolve_lane(&lease, &plan).await {
+            let resolved = tokio::select! {
+                resolved = kit.resolve_lane(&lease, &plan) => resolved,
+                () = kit.shared.reached(Phase::Ended) => return,
+            };
+            let next = match resolved {
                 Ok(next) => next,
                 Err(error) => {
                     kit.shared.complain("resolve the domains of a lane", &error);

@@ -17,8 +17,7 @@ use crate::counter::{self, Tally};
 use crate::db::Tx;
 use crate::error::{Result, StoreError};
 use crate::node::Node;
-use crate::read::{word, word_opt};
-use crate::sql::{Row, args, sql};
+use crate::sql::{args, rows_json, sql};
 use crate::store::Store;
 
 /// Asks for a mark. What the first mark stores stays for every later try.
@@ -75,19 +74,67 @@ pub(crate) enum Trial {
     Repeated,
 }
 
-/// One row with all that decides about its mark.
+/// One row with all that decides about its mark; the order of the fields is that of the columns.
+#[derive(serde::Deserialize)]
 struct Candidate {
-    delivery: DeliveryId,
-    lane: LaneId,
-    workspace: WorkspaceId,
-    campaign: Option<CampaignId>,
-    doubt: Option<(i64, i64)>,
-    held: bool,
-    ours: bool,
+    delivery: i64,
+    lane: i64,
+    workspace: i64,
+    campaign: Option<i64>,
+    doubt_epoch: Option<i64>,
+    doubt_at: Option<i64>,
+    held: Option<String>,
+    owner: Option<i64>,
     lane_epoch: i64,
     campaign_state: Option<CampaignState>,
-    suspended: bool,
-    facts: Facts,
+    suspended: Option<i64>,
+    known: Known,
+}
+
+/// The columns that mark and last look have in common.
+#[derive(serde::Deserialize)]
+struct Known {
+    stream: Stream,
+    contact: Option<i64>,
+    present: Option<i64>,
+    erased_at: Option<i64>,
+    address: Option<AddressState>,
+    consent: Option<ConsentState>,
+    suppressed: Option<String>,
+    domain_suppressed: Option<String>,
+}
+
+impl Known {
+    /// What [`may_send`] must know.
+    fn facts(&self) -> Result<Facts> {
+        let erased = self.contact.is_some() && (self.present.is_none() || self.erased_at.is_some());
+        let mut suppression: Option<(SuppressionScope, SuppressionReason)> = None;
+        for text in [&self.suppressed, &self.domain_suppressed].into_iter().flatten() {
+            let found = text
+                .split_once(' ')
+                .and_then(|(scope, reason)| SuppressionScope::parse(scope).zip(SuppressionReason::parse(reason)))
+                .ok_or_else(|| StoreError::Corrupt("scope and reason of a suppression".into()))?;
+            // `All` is the wider scope and the lesser value.
+            suppression = Some(suppression.map_or(found, |present| present.min(found)));
+        }
+        Ok(Facts {
+            stream: self.stream,
+            consent: self.consent,
+            suppression,
+            address: self.address.unwrap_or(AddressState::Unchecked),
+            contact: if erased { Presence::Erased } else { Presence::Present },
+        })
+    }
+}
+
+/// A mark to be written.
+#[derive(serde::Serialize)]
+struct Grant {
+    i: i64,
+    e: i64,
+    f: i64,
+    k: Option<i64>,
+    l: u8,
 }
 
 /// Marks what may be marked. Runs inside the writer's transaction, after the node's epoch was tested.
@@ -104,167 +151,126 @@ pub(crate) async fn mark(
     if requests.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<serde_json::Value> = requests.iter().map(|r| serde_json::json!({"i": r.delivery.get()})).collect();
-    let rows = tx
-        .all(
+    let ids: Vec<i64> = requests.iter().map(|r| r.delivery.get()).collect();
+    let found: Vec<Candidate> = tx
+        .one(
             sql!(
-                "SELECT q.delivery_id, q.lane_id, q.doubt_epoch, q.doubt_at, q.held_reason, l.owner, l.epoch AS lane_epoch, \
+                "SELECT {pack p.delivery_id, p.lane_id, p.workspace_id, p.campaign_id, p.doubt_epoch, p.doubt_at, p.held_reason, \
+                   p.owner, p.lane_epoch, p.state, p.suspended_at, \
+                   {list p.stream, p.contact_id, p.present, p.erased_at, p.address_state, p.consent, p.suppressed, \
+                         p.domain_suppressed}} AS packed \
+                 FROM (SELECT q.delivery_id, q.lane_id, q.doubt_epoch, q.doubt_at, q.held_reason, l.owner, l.epoch AS lane_epoch, \
                         c.state, w.suspended_at, d.workspace_id, d.campaign_id, d.stream, d.contact_id, \
                         k.id AS present, k.erased_at, k.address_state, n.state AS consent, \
                    (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
                       AND s.digest = d.digest AND (s.until IS NULL OR s.until > $2)) AS suppressed, \
                    (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
                       AND s.domain = d.domain AND (s.until IS NULL OR s.until > $2)) AS domain_suppressed \
-                 FROM {rows $1 (i bigint)} r \
-                 JOIN queue q ON q.delivery_id = r.i \
+                 FROM {ids $1} r \
+                 JOIN queue q ON q.delivery_id = r.value \
                  JOIN lane l ON l.id = q.lane_id \
                  JOIN delivery d ON d.id = q.delivery_id \
                  JOIN workspace w ON w.id = d.workspace_id \
                  LEFT JOIN campaign c ON c.id = d.campaign_id \
                  LEFT JOIN contact k ON k.id = d.contact_id \
-                 LEFT JOIN consent n ON n.contact_id = d.contact_id AND n.purpose_id = c.purpose_id"
+                 LEFT JOIN consent n ON n.contact_id = d.contact_id AND n.purpose_id = c.purpose_id \
+                 {for_update_of q}) p"
             ),
-            args![serde_json::Value::Array(ids), now],
+            args![rows_json(&ids), now],
         )
-        .await?;
-    let found = rows.iter().map(|row| candidate(row, node)).collect::<Result<Vec<_>>>()?;
-    let found: HashMap<DeliveryId, Candidate> = found.into_iter().map(|c| (c.delivery, c)).collect();
+        .await?
+        .packed()?;
+    let found: HashMap<i64, Candidate> = found.into_iter().map(|c| (c.delivery, c)).collect();
     let mut asked = HashSet::new();
-    let mut grants: Vec<serde_json::Value> = Vec::new();
-    let mut answers: Vec<MarkAnswer> = requests
-        .iter()
-        .map(|request| {
-            let answer = match found.get(&request.delivery) {
-                Some(row) if asked.insert(request.delivery) => decide(request, row, trial, now),
-                Some(_) | None => MarkAnswer::Refused(MarkRefused::NotReady),
-            };
-            if answer == MarkAnswer::Granted {
-                grants.push(serde_json::json!({
-                    "i": request.delivery.get(), "e": request.lane_epoch, "f": request.first_try_at,
-                    "k": request.dkim_key.map(DkimKeyId::get), "l": request.link_key,
-                }));
-            }
-            answer
-        })
-        .collect();
-    let marked = set_marks(tx, grants, now).await?;
-    for (request, answer) in requests.iter().zip(&mut answers) {
-        if *answer != MarkAnswer::Granted {
-            continue;
-        }
-        match found.get(&request.delivery) {
-            Some(row) if marked.contains(&request.delivery) => {
-                tally.add(row.workspace, row.campaign, counter::IN_DOUBT, 1);
-            }
-            // The commit before had reached the database after all.
-            Some(row) if is_our_own(request, row, trial, now) => {}
-            Some(_) | None => *answer = MarkAnswer::Refused(MarkRefused::NotReady),
+    let mut grants = Vec::new();
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        let answer = match found.get(&request.delivery.get()) {
+            Some(row) if asked.insert(request.delivery) => decide(node, request, row, trial, now)?,
+            Some(_) | None => MarkAnswer::Refused(MarkRefused::NotReady),
+        };
+        answers.push(answer);
+        if let (MarkAnswer::Granted, Some(row)) = (answer, found.get(&request.delivery.get()))
+            && !is_our_own(request, row, trial, now)
+        {
+            tally.add(WorkspaceId(row.workspace), row.campaign.map(CampaignId), counter::IN_DOUBT, 1);
+            grants.push(Grant {
+                i: request.delivery.get(),
+                e: request.lane_epoch,
+                f: request.first_try_at,
+                k: request.dkim_key.map(DkimKeyId::get),
+                l: request.link_key,
+            });
         }
     }
+    set_marks(tx, &grants, now).await?;
     Ok(answers)
 }
 
-/// Writes the marks; the rows that really were ready.
-async fn set_marks(tx: &mut Tx, grants: Vec<serde_json::Value>, now: i64) -> Result<HashSet<DeliveryId>> {
+/// Writes the marks of rows that were read and locked in this transaction.
+async fn set_marks(tx: &mut Tx, grants: &[Grant], now: i64) -> Result<()> {
     if grants.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
-    let rows = tx
-        .all(
+    let marked = tx
+        .execute(
             sql!(
                 "UPDATE queue SET doubt_epoch = r.e, doubt_at = $2, \
                    dkim_key_id = CASE WHEN queue.first_try_at IS NULL THEN r.k ELSE queue.dkim_key_id END, \
                    link_key = CASE WHEN queue.first_try_at IS NULL THEN r.l ELSE queue.link_key END, \
                    first_try_at = coalesce(queue.first_try_at, r.f) \
                  FROM {rows $1 (i bigint, e bigint, f bigint, k bigint, l bigint)} r \
-                 WHERE queue.delivery_id = r.i AND queue.doubt_epoch IS NULL AND queue.held_reason IS NULL \
-                 RETURNING queue.delivery_id"
+                 WHERE queue.delivery_id = r.i AND queue.doubt_epoch IS NULL AND queue.held_reason IS NULL"
             ),
-            args![serde_json::Value::Array(grants), now],
+            args![rows_json(grants), now],
         )
         .await?;
-    rows.iter().map(|row| Ok(DeliveryId(row.int("delivery_id")?))).collect()
-}
-
-fn candidate(row: &Row, node: Node) -> Result<Candidate> {
-    Ok(Candidate {
-        delivery: DeliveryId(row.int("delivery_id")?),
-        lane: LaneId(row.int("lane_id")?),
-        workspace: WorkspaceId(row.int("workspace_id")?),
-        campaign: row.int_opt("campaign_id")?.map(CampaignId),
-        doubt: row.int_opt("doubt_epoch")?.zip(row.int_opt("doubt_at")?),
-        held: row.text_opt("held_reason")?.is_some(),
-        ours: row.int_opt("owner")? == Some(node.id.get()),
-        lane_epoch: row.int("lane_epoch")?,
-        campaign_state: word_opt(row, "state", CampaignState::parse)?,
-        suspended: row.int_opt("suspended_at")?.is_some(),
-        facts: facts(row)?,
-    })
+    if marked != grants.len() as u64 {
+        // Cannot be: they are locked. If it is, nobody is told that a dot may go.
+        return Err(StoreError::Corrupt(format!("{marked} of {} marks were written", grants.len())));
+    }
+    Ok(())
 }
 
 /// Whether the row carries the mark that this very group wrote at a trial before.
 fn is_our_own(request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) -> bool {
     match trial {
         Trial::First => false,
-        Trial::Repeated => row.doubt == Some((request.lane_epoch, now)),
+        Trial::Repeated => row.doubt_epoch == Some(request.lane_epoch) && row.doubt_at == Some(now),
     }
 }
 
 /// The rules of a mark, in the order in which an operator wants to hear about them.
-fn decide(request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) -> MarkAnswer {
+fn decide(node: Node, request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) -> Result<MarkAnswer> {
     use MarkAnswer::{Granted, Refused};
-    if row.lane != request.lane {
-        return Refused(MarkRefused::NotReady);
+    if row.lane != request.lane.get() {
+        return Ok(Refused(MarkRefused::NotReady));
     }
-    if !row.ours || row.lane_epoch != request.lane_epoch {
-        return Refused(MarkRefused::LaneLost);
+    if row.owner != Some(node.id.get()) || row.lane_epoch != request.lane_epoch {
+        return Ok(Refused(MarkRefused::LaneLost));
     }
     if is_our_own(request, row, trial, now) {
-        return Granted;
+        return Ok(Granted);
     }
-    if row.doubt.is_some() {
-        return Refused(MarkRefused::NotReady);
+    if row.doubt_epoch.is_some() {
+        return Ok(Refused(MarkRefused::NotReady));
     }
-    if row.held {
-        return Refused(MarkRefused::Held);
+    if row.held.is_some() {
+        return Ok(Refused(MarkRefused::Held));
     }
-    if row.suspended {
-        return Refused(MarkRefused::WorkspaceSuspended);
+    if row.suspended.is_some() {
+        return Ok(Refused(MarkRefused::WorkspaceSuspended));
     }
     let sends = match (row.campaign, row.campaign_state) {
         (None, _) => true,
         (Some(_), state) => state.is_some_and(CampaignState::hands_out),
     };
     if !sends {
-        return Refused(MarkRefused::CampaignNotSending);
+        return Ok(Refused(MarkRefused::CampaignNotSending));
     }
-    match may_send(&row.facts) {
+    Ok(match may_send(&row.known.facts()?) {
         Ok(()) => Granted,
         Err(reason) => Refused(MarkRefused::Withheld(reason)),
-    }
-}
-
-/// What [`may_send`] must know, from the columns that mark and last look have in common.
-fn facts(row: &Row) -> Result<Facts> {
-    let stream = word(row, "stream", Stream::parse)?;
-    let is_contact = row.int_opt("contact_id")?.is_some();
-    let erased = is_contact && (row.int_opt("present")?.is_none() || row.int_opt("erased_at")?.is_some());
-    let mut suppression: Option<(SuppressionScope, SuppressionReason)> = None;
-    for column in ["suppressed", "domain_suppressed"] {
-        let Some(text) = row.text_opt(column)? else { continue };
-        let found = text
-            .split_once(' ')
-            .and_then(|(scope, reason)| SuppressionScope::parse(scope).zip(SuppressionReason::parse(reason)))
-            .ok_or_else(|| StoreError::Corrupt(format!("column {column}: scope and reason of a suppression")))?;
-        // `All` is the wider scope and the lesser value.
-        suppression = Some(suppression.map_or(found, |present| present.min(found)));
-    }
-    Ok(Facts {
-        stream,
-        consent: word_opt(row, "consent", ConsentState::parse)?,
-        suppression,
-        address: word_opt(row, "address_state", AddressState::parse)?.unwrap_or(AddressState::Unchecked),
-        contact: if erased { Presence::Erased } else { Presence::Present },
     })
 }
 
@@ -276,25 +282,28 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn last_look(&self, deliveries: &[DeliveryId]) -> Result<Vec<(DeliveryId, Facts)>> {
-        let ids: Vec<serde_json::Value> = deliveries.iter().map(|d| serde_json::json!({"i": d.get()})).collect();
-        let rows = self
+        let ids: Vec<i64> = deliveries.iter().map(|d| d.get()).collect();
+        let known: Vec<(i64, Known)> = self
             .read()
             .await?
-            .all(
+            .one(
                 sql!(
-                    "SELECT d.id, d.stream, d.contact_id, k.id AS present, k.erased_at, k.address_state, n.state AS consent, \
+                    "SELECT {pack p.id, {list p.stream, p.contact_id, p.present, p.erased_at, p.address_state, p.consent, \
+                                            p.suppressed, p.domain_suppressed}} AS packed \
+                     FROM (SELECT d.id, d.stream, d.contact_id, k.id AS present, k.erased_at, k.address_state, n.state AS consent, \
                        (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
                           AND s.digest = d.digest AND (s.until IS NULL OR s.until > $2)) AS suppressed, \
                        (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
                           AND s.domain = d.domain AND (s.until IS NULL OR s.until > $2)) AS domain_suppressed \
-                     FROM {rows $1 (i bigint)} r JOIN delivery d ON d.id = r.i \
+                     FROM {ids $1} r JOIN delivery d ON d.id = r.value \
                      LEFT JOIN campaign c ON c.id = d.campaign_id \
                      LEFT JOIN contact k ON k.id = d.contact_id \
-                     LEFT JOIN consent n ON n.contact_id = d.contact_id AND n.purpose_id = c.purpose_id"
+                     LEFT JOIN consent n ON n.contact_id = d.contact_id AND n.purpose_id = c.purpose_id) p"
                 ),
-                args![serde_json::Value::Array(ids), self.now()],
+                args![rows_json(&ids), self.now()],
             )
-            .await?;
-        rows.iter().map(|row| Ok((DeliveryId(row.int("id")?), facts(row)?))).collect()
+            .await?
+            .packed()?;
+        known.into_iter().map(|(id, known)| Ok((DeliveryId(id), known.facts()?))).collect()
     }
 }

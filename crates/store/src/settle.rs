@@ -2,10 +2,12 @@
 //!
 //! Attempt, next state, counters, events and suppression are one transaction, in set statements over the whole batch.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use postrider_domain::bounce::BounceClass;
 use postrider_domain::event::{Consequence, EventKind, News, consequences};
+use postrider_domain::gate::Withheld;
 use postrider_domain::id::{AttemptId, CampaignId, ContactId, DeliveryId, LaneId, WorkspaceId};
 use postrider_domain::outcome::{AttemptResult, Outcome, OutcomeKind};
 use postrider_domain::queue::{QueueState, Step, after};
@@ -18,7 +20,7 @@ use crate::db::Tx;
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::node::Node;
-use crate::sql::{Row, args, sql};
+use crate::sql::{args, rows_json, sql};
 
 /// Longest stored text of a reply, in characters.
 const MAX_TEXT: usize = 1_000;
@@ -89,22 +91,79 @@ pub(crate) struct Pending {
     pub(crate) attempt: AttemptId,
 }
 
-/// The queue row of a settle, with what the other tables need to know.
+/// The queue row of a settle, with what the other tables need to know; the order of the fields is that of the columns.
+#[derive(serde::Deserialize)]
 struct Present {
-    state: QueueState,
-    workspace: WorkspaceId,
-    campaign: Option<CampaignId>,
-    contact: Option<ContactId>,
+    delivery: i64,
     attempts: i64,
+    doubt_epoch: Option<i64>,
+    held: Option<String>,
+    workspace: i64,
+    campaign: Option<i64>,
+    contact: Option<i64>,
+}
+
+impl Present {
+    fn state(&self) -> QueueState {
+        match (self.doubt_epoch, &self.held) {
+            (Some(_), _) => QueueState::InDoubt,
+            (None, Some(_)) => QueueState::Held,
+            (None, None) => QueueState::Ready,
+        }
+    }
+
+    fn workspace(&self) -> WorkspaceId {
+        WorkspaceId(self.workspace)
+    }
+
+    fn campaign(&self) -> Option<CampaignId> {
+        self.campaign.map(CampaignId)
+    }
+}
+
+/// A row of `attempt`, with short names because they are repeated in each row's JSON.
+#[derive(serde::Serialize)]
+struct AttemptRow<'a> {
+    i: i64,
+    d: i64,
+    w: i64,
+    c: Option<i64>,
+    n: i64,
+    t: i64,
+    ms: i64,
+    s: &'a str,
+    r: &'a str,
+    co: Option<u16>,
+    en: Option<Cow<'a, str>>,
+    x: Cow<'a, str>,
+    cl: Option<&'a str>,
+    h: Cow<'a, str>,
+    ip: Cow<'a, str>,
+    so: Cow<'a, str>,
+    tl: Cow<'a, str>,
+}
+
+/// What changes in `queue` and `delivery`.
+#[derive(serde::Serialize)]
+struct NextRow<'a> {
+    i: i64,
+    n: i64,
+    r: Option<&'a str>,
+    t: Option<i64>,
+    x: Option<Cow<'a, str>>,
+    /// When it is ready again.
+    at: Option<i64>,
+    /// Outcome and reason.
+    o: Option<&'a str>,
+    w: Option<&'a str>,
 }
 
 /// What a batch of settles changes, collected for set statements.
 #[derive(Default)]
-struct Changes {
-    attempts: Vec<serde_json::Value>,
-    later: Vec<serde_json::Value>,
-    done: Vec<serde_json::Value>,
-    done_ids: Vec<i64>,
+struct Changes<'a> {
+    attempts: Vec<AttemptRow<'a>>,
+    later: Vec<NextRow<'a>>,
+    done: Vec<NextRow<'a>>,
     suppress: Vec<(DeliveryId, SuppressionReason, SuppressionScope)>,
     events: Vec<NewEvent>,
 }
@@ -133,103 +192,114 @@ pub(crate) async fn settle(tx: &mut Tx, node: Node, batch: &[Pending], now: i64,
             Next::Done(_) => Step::SettleDone,
         };
         match present.get(&delivery) {
-            Some(row) if after(row.state, step).is_some() && seen.insert(delivery) => {
+            Some(row) if after(row.state(), step).is_some() && seen.insert(delivery) => {
                 collect(&mut changes, tally, pending, row, now);
             }
             Some(_) | None => stale += 1,
         }
     }
-    write(tx, node, &mut changes, now).await?;
+    write(tx, node, &changes, now).await?;
     Ok(Settled { events: changes.events, stale })
 }
 
 /// The rows that are ours by lane and epoch, locked until the end.
 async fn present(tx: &mut Tx, node: Node, batch: &[Pending]) -> Result<HashMap<DeliveryId, Present>> {
-    let keys: Vec<serde_json::Value> = batch
+    #[derive(serde::Serialize)]
+    struct Key {
+        i: i64,
+        l: i64,
+        e: i64,
+        a: i64,
+    }
+    let keys: Vec<Key> = batch
         .iter()
-        .map(|p| json!({"i": p.settle.delivery.get(), "l": p.settle.lane.get(), "e": p.settle.lane_epoch, "a": p.attempt.get()}))
+        .map(|p| Key { i: p.settle.delivery.get(), l: p.settle.lane.get(), e: p.settle.lane_epoch, a: p.attempt.get() })
         .collect();
-    let rows = tx
-        .all(
+    let rows: Vec<Present> = tx
+        .one(
             sql!(
-                "SELECT q.delivery_id, q.attempts, q.doubt_epoch, q.held_reason, d.workspace_id, d.campaign_id, d.contact_id \
-                 FROM {rows $1 (i bigint, l bigint, e bigint, a bigint)} r \
-                 JOIN queue q ON q.delivery_id = r.i AND q.lane_id = r.l \
-                 JOIN lane l ON l.id = q.lane_id AND l.owner = $2 AND l.epoch = r.e \
-                 JOIN delivery d ON d.id = q.delivery_id \
-                 WHERE NOT EXISTS (SELECT 1 FROM attempt a WHERE a.id = r.a) \
-                   AND (q.doubt_epoch IS NULL OR q.doubt_epoch = r.e) {for_update_of q}"
+                "SELECT {pack p.delivery_id, p.attempts, p.doubt_epoch, p.held_reason, p.workspace_id, p.campaign_id, \
+                              p.contact_id} AS packed \
+                 FROM (SELECT q.delivery_id, q.attempts, q.doubt_epoch, q.held_reason, d.workspace_id, d.campaign_id, d.contact_id \
+                   FROM {rows $1 (i bigint, l bigint, e bigint, a bigint)} r \
+                   JOIN queue q ON q.delivery_id = r.i AND q.lane_id = r.l \
+                   JOIN lane l ON l.id = q.lane_id AND l.owner = $2 AND l.epoch = r.e \
+                   JOIN delivery d ON d.id = q.delivery_id \
+                   WHERE NOT EXISTS (SELECT 1 FROM attempt a WHERE a.id = r.a) \
+                     AND (q.doubt_epoch IS NULL OR q.doubt_epoch = r.e) {for_update_of q}) p"
             ),
-            args![serde_json::Value::Array(keys), node.id],
+            args![rows_json(&keys), node.id],
         )
-        .await?;
-    rows.iter().map(|row| Ok((DeliveryId(row.int("delivery_id")?), read_present(row)?))).collect()
-}
-
-fn read_present(row: &Row) -> Result<Present> {
-    let doubt = row.int_opt("doubt_epoch")?.is_some();
-    let held = row.text_opt("held_reason")?.is_some();
-    let state = match (doubt, held) {
-        (true, _) => QueueState::InDoubt,
-        (false, true) => QueueState::Held,
-        (false, false) => QueueState::Ready,
-    };
-    Ok(Present {
-        state,
-        workspace: WorkspaceId(row.int("workspace_id")?),
-        campaign: row.int_opt("campaign_id")?.map(CampaignId),
-        contact: row.int_opt("contact_id")?.map(ContactId),
-        attempts: row.int("attempts")?,
-    })
+        .await?
+        .packed()?;
+    Ok(rows.into_iter().map(|row| (DeliveryId(row.delivery), row)).collect())
 }
 
 /// One settle's share of every table.
-fn collect(changes: &mut Changes, tally: &mut Tally, pending: &Pending, row: &Present, now: i64) {
+fn collect<'a>(changes: &mut Changes<'a>, tally: &mut Tally, pending: &'a Pending, row: &Present, now: i64) {
     let Settle { delivery, attempt, next, suppress, .. } = &pending.settle;
+    let (workspace, campaign) = (row.workspace(), row.campaign());
     let made = row.attempts + i64::from(attempt.is_some());
-    if row.state == QueueState::InDoubt {
-        tally.add(row.workspace, row.campaign, counter::IN_DOUBT, -1);
+    if row.state() == QueueState::InDoubt {
+        tally.add(workspace, campaign, counter::IN_DOUBT, -1);
     }
     let text = attempt.as_ref().map(|a| clean(&a.text));
     if let Some(a) = attempt {
-        tally.add(row.workspace, row.campaign, counter::ATTEMPTS, 1);
-        changes.attempts.push(json!({
-            "i": pending.attempt.get(), "d": delivery.get(), "w": row.workspace.get(),
-            "c": row.campaign.map(CampaignId::get), "n": made, "t": a.at, "ms": a.duration_ms, "s": a.stage.as_str(),
-            "r": a.result.as_str(), "co": a.code, "en": a.enhanced.as_deref().map(clean), "x": text,
-            "cl": a.class.map(BounceClass::as_str), "h": clean(&a.host), "ip": clean(&a.ip), "so": clean(&a.source),
-            "tl": clean(&a.tls),
-        }));
+        tally.add(workspace, campaign, counter::ATTEMPTS, 1);
+        changes.attempts.push(AttemptRow {
+            i: pending.attempt.get(),
+            d: delivery.get(),
+            w: row.workspace,
+            c: row.campaign,
+            n: made,
+            t: a.at,
+            ms: a.duration_ms,
+            s: a.stage.as_str(),
+            r: a.result.as_str(),
+            co: a.code,
+            en: a.enhanced.as_deref().map(clean),
+            x: clean(&a.text),
+            cl: a.class.map(BounceClass::as_str),
+            h: clean(&a.host),
+            ip: clean(&a.ip),
+            so: clean(&a.source),
+            tl: clean(&a.tls),
+        });
     }
     // A delivery's own columns say how its last attempt went; a settle without attempt leaves them.
-    let mut columns = json!({
-        "i": delivery.get(), "n": made, "r": attempt.as_ref().map(|a| a.result.as_str()),
-        "t": attempt.as_ref().map(|a| a.at), "x": text,
-    });
+    let mut columns = NextRow {
+        i: delivery.get(),
+        n: made,
+        r: attempt.as_ref().map(|a| a.result.as_str()),
+        t: attempt.as_ref().map(|a| a.at),
+        x: text,
+        at: None,
+        o: None,
+        w: None,
+    };
     match next {
         Next::Later { ready_at } => {
-            columns["at"] = json!(ready_at);
+            columns.at = Some(*ready_at);
             changes.later.push(columns);
         }
         Next::Done(outcome) => {
-            columns["o"] = json!(outcome.kind().as_str());
-            columns["w"] = json!(outcome.reason().map(|r| r.as_str()));
+            columns.o = Some(outcome.kind().as_str());
+            columns.w = outcome.reason().map(Withheld::as_str);
             changes.done.push(columns);
-            changes.done_ids.push(delivery.get());
-            tally.add(row.workspace, row.campaign, outcome.kind().as_str(), 1);
+            tally.add(workspace, campaign, outcome.kind().as_str(), 1);
             if let Some(reason) = outcome.reason() {
-                tally.add(row.workspace, row.campaign, &counter::withheld(reason), 1);
+                tally.add(workspace, campaign, &counter::withheld(reason), 1);
             }
         }
     }
     let mut event = |kind, data| {
         changes.events.push(NewEvent {
-            workspace: row.workspace,
+            workspace,
             at: attempt.as_ref().map_or(now, |a| a.at + a.duration_ms),
             kind,
             delivery: Some(*delivery),
-            contact: row.contact,
-            campaign: row.campaign,
+            contact: row.contact.map(ContactId),
+            campaign,
             attempt: attempt.as_ref().map(|_| pending.attempt),
             data,
         });
@@ -263,8 +333,7 @@ pub(crate) const fn kind_of(kind: OutcomeKind) -> EventKind {
     }
 }
 
-async fn write(tx: &mut Tx, node: Node, changes: &mut Changes, now: i64) -> Result<()> {
-    let list = |rows: &mut Vec<serde_json::Value>| serde_json::Value::Array(std::mem::take(rows));
+async fn write(tx: &mut Tx, node: Node, changes: &Changes<'_>, now: i64) -> Result<()> {
     if !changes.attempts.is_empty() {
         tx.execute(
             sql!(
@@ -274,7 +343,7 @@ async fn write(tx: &mut Tx, node: Node, changes: &mut Changes, now: i64) -> Resu
                  FROM {rows $1 (i bigint, d bigint, w bigint, c bigint, n bigint, t bigint, ms bigint, s text, r text, \
                                 co bigint, en text, x text, cl text, h text, ip text, so text, tl text)} r"
             ),
-            args![list(&mut changes.attempts), node.id],
+            args![rows_json(&changes.attempts), node.id],
         )
         .await?;
     }
@@ -290,21 +359,20 @@ async fn write(tx: &mut Tx, node: Node, changes: &mut Changes, now: i64) -> Resu
                  JOIN queue q ON q.delivery_id = r.i \
                  WHERE delivery.id = r.i"
             ),
-            args![list(&mut changes.done), now],
+            args![rows_json(&changes.done), now],
         )
         .await?;
-        tx.execute(
-            sql!("DELETE FROM queue WHERE delivery_id IN {ids $1}"),
-            args![json!(std::mem::take(&mut changes.done_ids))],
-        )
-        .await?;
+        let ids: Vec<i64> = changes.done.iter().map(|row| row.i).collect();
+        tx.execute(sql!("DELETE FROM queue WHERE delivery_id IN {ids $1}"), args![rows_json(&ids)]).await?;
     }
     if !changes.later.is_empty() {
-        let rows = list(&mut changes.later);
+        let rows = rows_json(&changes.later);
+        // A first attempt that got no connection was never marked; its time begins the lifetime and stays the Date.
         tx.execute(
             sql!(
-                "UPDATE queue SET ready_at = r.at, attempts = r.n, doubt_epoch = NULL, doubt_at = NULL \
-                 FROM {rows $1 (i bigint, n bigint, at bigint)} r WHERE queue.delivery_id = r.i"
+                "UPDATE queue SET ready_at = r.at, attempts = r.n, doubt_epoch = NULL, doubt_at = NULL, \
+                   first_try_at = coalesce(queue.first_try_at, r.t) \
+                 FROM {rows $1 (i bigint, n bigint, at bigint, t bigint)} r WHERE queue.delivery_id = r.i"
             ),
             args![rows.clone()],
         )
@@ -319,7 +387,7 @@ async fn write(tx: &mut Tx, node: Node, changes: &mut Changes, now: i64) -> Resu
         )
         .await?;
     }
-    for (delivery, reason, scope) in std::mem::take(&mut changes.suppress) {
+    for (delivery, reason, scope) in &changes.suppress {
         // Few in a batch: only proof in our own session comes here.
         tx.execute(
             sql!(
@@ -332,7 +400,7 @@ async fn write(tx: &mut Tx, node: Node, changes: &mut Changes, now: i64) -> Resu
                  WHERE suppression.until IS NOT NULL"
             ),
             // A delivery suppresses at most once, so its own number is free as an id of this table.
-            args![delivery, delivery, reason.as_str(), scope.as_str(), now],
+            args![*delivery, *delivery, reason.as_str(), scope.as_str(), now],
         )
         .await?;
     }
@@ -340,10 +408,10 @@ async fn write(tx: &mut Tx, node: Node, changes: &mut Changes, now: i64) -> Resu
 }
 
 /// Text from outside, fit for every place where it is shown: no control characters, not endless.
-pub(crate) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let control = |c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}';
     if text.len() <= MAX_TEXT && !text.chars().any(control) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
-    text.chars().take(MAX_TEXT).map(|c| if control(c) { ' ' } else { c }).collect()
+    Cow::Owned(text.chars().take(MAX_TEXT).map(|c| if control(c) { ' ' } else { c }).collect())
 }

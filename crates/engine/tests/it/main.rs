@@ -1,0 +1,4 @@
+//! The engine on both databases against the simulated mail world.
+
+mod delivery;
+mod rig;
