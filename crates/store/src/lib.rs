@@ -100,3 +100,5 @@ mod consent_tests;
 mod erase_tests;
 #[cfg(test)]
 mod import_tests;
+#[cfg(test)]
+mod report_tests;
