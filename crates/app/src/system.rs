@@ -48,6 +48,7 @@ impl System {
         let engine = Engine::start(engine_config(&config, &store, work)?).await?;
         let import_dir = config.data_dir.join("imports");
         let mut web = WebConfig::new(store.clone(), clock, import_dir);
+        web.writer = engine.writer();
         let metrics = engine.metrics();
         web.metrics = Arc::new(move || metrics.text());
         let ready = engine.readiness();

@@ -71,9 +71,9 @@ fn without_consent_nothing_reaches_the_wire() {
     site.serve();
     site.furnish();
     let file = site.data.path().join("bare.csv");
-    std::fs::write(&file, "email\nbare@mail1.test\n").expect("written");
+    std::fs::write(&file, "email,first_name\nbare@mail1.test,Bea\n").expect("written");
     site.run(&["import", file.to_str().expect("utf-8"), "--list", "Everyone"]);
-    site.import("email\nasked@mail2.test\n");
+    site.import("email,first_name\nasked@mail2.test,Al\n");
     let campaign = site.draft("Consent", "rehearsal");
     site.run(&["campaign", "start", &campaign, "--no-undo"]);
     let report = site.wait_done(&campaign, 60);
@@ -98,7 +98,7 @@ fn one_click_works_without_cookies_and_reading_changes_nothing() {
     let mut site = Site::new(&sim, "");
     site.serve();
     site.furnish();
-    site.import("email\nreader@mail1.test\n");
+    site.import("email,first_name\nreader@mail1.test,Rea\n");
     let campaign = site.draft("Link", "rehearsal");
     site.run(&["campaign", "start", &campaign, "--no-undo"]);
     site.wait_done(&campaign, 60);
@@ -106,7 +106,8 @@ fn one_click_works_without_cookies_and_reading_changes_nothing() {
     assert!(url.contains(&site.http.to_string()), "host names come from public_url, not from Host: {url}");
     for method in ["GET", "HEAD", "OPTIONS"] {
         let (status, body) = site.http_request(method, &path, &[], "").expect("answered");
-        assert!((200..300).contains(&status), "{method} {status} {body}");
+        // OPTIONS may be refused; what matters is that it changes nothing.
+        assert!((200..300).contains(&status) || method == "OPTIONS" && status == 405, "{method} {status} {body}");
     }
     let next = |name: &str| {
         let campaign = site.draft(name, "rehearsal");

@@ -34,12 +34,14 @@ fn killed(database_url: &str) {
     site.furnish();
     let imported = site.import(&people(contacts));
     assert_eq!(number(&imported, "created"), contacts as i64);
+    // Without a brake the small campaign would be over before the second kill.
+    site.brake(if torture() { 0 } else { 600 });
     let campaign = site.draft("Crash", "rehearsal");
     site.run(&["campaign", "start", &campaign, "--no-undo"]);
     for n in 0..kills {
-        std::thread::sleep(Duration::from_millis(300 + dice.below(1_500)));
+        std::thread::sleep(Duration::from_millis(200 + dice.below(if torture() { 6_000 } else { 1_000 })));
         site.kill();
-        println!("kill {} of {kills}", n + 1);
+        println!("kill {} of {kills} after {} accepted", n + 1, sim.stat("accepted"));
         site.serve();
     }
     let report = site.wait_done(&campaign, 1_200);
@@ -62,7 +64,7 @@ fn killed(database_url: &str) {
         assert!(doubted.contains(recipient), "{recipient} got a message twice but was never in doubt");
     }
     let doctor = site.run(&["doctor"]);
-    assert_eq!(doctor["ledger"]["balances"], true, "{doctor}");
+    assert_eq!(doctor["ok"], true, "{doctor}");
 }
 
 fn ended(database_url: &str) {
@@ -73,6 +75,7 @@ fn ended(database_url: &str) {
     site.serve();
     site.furnish();
     site.import(&people(contacts));
+    site.brake(if torture() { 0 } else { 600 });
     let campaign = site.draft("Rolling restarts", "rehearsal");
     site.run(&["campaign", "start", &campaign, "--no-undo"]);
     for _ in 0..stops {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -226,6 +226,24 @@ impl Site {
         self.run(&["purpose", "create", "News", "--wording", "I want the news"]);
     }
 
+    /// A default route with a limit of messages per second; 0 leaves the one without.
+    pub fn brake(&self, per_second: u32) {
+        if per_second > 0 {
+            self.run(&[
+                "route",
+                "add",
+                "braked",
+                "--kind",
+                "mx",
+                "--default",
+                "--connections",
+                "8",
+                "--per-second",
+                &per_second.to_string(),
+            ]);
+        }
+    }
+
     /// Imports lines of CSV with full consent.
     pub fn import(&self, csv: &str) -> Value {
         let file = self.data.path().join("contacts.csv");
@@ -306,9 +324,4 @@ pub fn people(count: usize) -> String {
         csv.push_str(&format!("person{n}@mail{}.test,Name {n}\n", 1 + n % 20));
     }
     csv
-}
-
-/// Whether a path is there.
-pub fn exists(path: &Path) -> bool {
-    path.exists()
 }
