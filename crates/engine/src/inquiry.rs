@@ -82,8 +82,30 @@ async fn answer(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreError>
         "dns" | "resolve" => Ok(where_mail_goes(shared, inquiry.args["domain"].as_str().unwrap_or_default()).await),
         "domain_check" | "dns_check" => check_domain(shared, inquiry).await,
         "route_test" => test_route(shared, inquiry).await,
+        "doctor" => Ok(json!({ "ok": true, "checks": [clock(shared), dns(shared).await] })),
         other => Ok(json!({ "ok": false, "text": format!("this engine knows no question `{other}`") })),
     }
+}
+
+/// Whether the clock can be right: signatures and Date fields depend on it.
+fn clock(shared: &Shared) -> Value {
+    let now = shared.store.now();
+    let text = postrider_domain::schedule::rfc3339(now);
+    // A clock that was never set begins in 1970 or at the firmware's date, long before this program was written.
+    let sane = now > 1_767_225_600_000;
+    let detail = if sane { text } else { format!("{text} lies before this program was written: set the clock (NTP)") };
+    json!({ "name": "clock", "state": if sane { "ok" } else { "bad" }, "detail": detail })
+}
+
+/// Whether the name server answers at all, for a name that needs no packet to leave a working resolver's zone.
+async fn dns(shared: &Shared) -> Value {
+    let (state, detail) = match shared.config.resolver.addresses("localhost").await {
+        Ok(_) | Err(ResolveError::NotFound) => ("ok", "the name server answers".to_owned()),
+        Err(ResolveError::Temporary(why)) => {
+            ("bad", format!("the name server does not answer ({why}): set smtp.dns_server or the system's resolver"))
+        }
+    };
+    json!({ "name": "DNS", "state": state, "detail": detail })
 }
 
 /// Where mail for a domain goes, and to which site that belongs.

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use postrider_store::writer::QueueWriter;
 use postrider_store::StoreError;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -112,6 +113,14 @@ impl Engine {
     /// The figures of this process.
     pub fn metrics(&self) -> MetricsText {
         MetricsText(Arc::clone(&self.registry))
+    }
+
+    /// The group-commit writer of this node, for what the web side accepts; `None` where nothing is sent.
+    pub fn writer(&self) -> Option<QueueWriter> {
+        match self.shared.config.work {
+            Work::All => Some(self.shared.writer.clone()),
+            Work::WithoutSending => None,
+        }
     }
 
     /// Whether the engine can do its work.

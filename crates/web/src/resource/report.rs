@@ -177,6 +177,8 @@ struct ReportView {
     excluded: BTreeMap<String, i64>,
     /// Deliveries withheld after freezing, by reason.
     withheld: BTreeMap<String, i64>,
+    /// Accepted deliveries by the name of the node that sent them.
+    by_node: BTreeMap<String, i64>,
     /// Attempts made.
     attempts: i64,
     /// Deliveries in doubt that were sent again.
@@ -231,6 +233,7 @@ async fn totals(
         ledger: report.ledger.into(),
         excluded: report.excluded,
         withheld: report.withheld,
+        by_node: web.store().accepted_by_node(caller.workspace, id).await?,
         attempts: report.attempts,
         in_doubt_resent: report.in_doubt_resent,
         opt_outs: report.opt_outs,
