@@ -1,6 +1,7 @@
 //! Prints what one message costs to render: `cargo run --release -p postrider-content --example render_cost`.
 //!
-//! A 40 KB marketing message with 11 slots and 20 links, and the same with a condition, a loop and filters.
+//! A 40 KB marketing message with 11 slots and 20 links, and the same with a condition, a loop and filters; then the
+//! templates that cost most until they are stopped (SEC-22).
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -89,6 +90,42 @@ fn main() {
             "{name}: {best:.1} us a message of {} bytes (compiled in {compile_ms:.1} ms, stored {stored} bytes)",
             out.len()
         );
+    }
+    print_bombs(&sender, &attributes);
+}
+
+/// What the templates cost that use their bounds up, compiling and one rendering together.
+fn print_bombs(sender: &Sender, attributes: &BTreeSet<String>) {
+    let long = "x".repeat(1_900);
+    let chains: String =
+        (0..3_900).map(|number| format!("{{% set v{number} = a ~ a ~ a ~ a ~ a ~ a ~ a %}}")).collect();
+    let loops = "{% for i in range(1000) %}{% for j in range(1000) %}";
+    let ends = "{% endfor %}{% endfor %}";
+    for (name, body) in [
+        ("loops", format!("{loops}{{{{ j }}}}{ends}")),
+        ("raw text in loops", format!("{loops}{long}{ends}")),
+        ("case work", format!("{{% set a = '{long}' %}}{loops}{{{{ (a|upper|lower|title)|length }}}}{ends}")),
+        ("search work", format!("{{% set a = '{long}' %}}{loops}{{% if 'xxxxy' in a %}}q{{% endif %}}{ends}")),
+        ("many values", format!("{{% set a = '{long}' %}}{chains}")),
+        (
+            "few rules, many elements",
+            format!("<style>{}</style>{}", ".a b > p:not(.x) ~ i{color:red}".repeat(190), "<p>x</p>".repeat(9_900)),
+        ),
+        ("many entities", "&#38;".repeat(100_000)),
+        ("end tags", "</p>".repeat(100_000)),
+        ("open elements", "<b>".repeat(16) + &"<p>x".repeat(9_900)),
+    ] {
+        let draft = Draft {
+            from_mailbox: "news@example.org".into(),
+            subject: "x".into(),
+            body: format!("<div>{body}</div>"),
+            ..Draft::default()
+        };
+        let started = Instant::now();
+        let compilation = compile(&CompileInput { draft: &draft, stream: Stream::Transactional, sender, attributes });
+        let took = started.elapsed();
+        let worst = compilation.findings.first().map_or("no finding", |finding| finding.code.as_str());
+        println!("bomb, {name}: {took:.1?} ({worst})");
     }
 }
 

@@ -190,12 +190,7 @@ impl Part {
             let text = match piece {
                 Piece::Static(text, end) => {
                     // What was encoded for column 0 can follow a value after a break, or as the end of its line.
-                    if column > 0
-                        && !text.starts_with(
-                            "
-",
-                        )
-                    {
+                    if column > 0 && !text.starts_with("\r\n") {
                         out.extend_from_slice(qp::SOFT_BREAK);
                     }
                     out.extend_from_slice(text.as_bytes());
