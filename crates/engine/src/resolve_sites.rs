@@ -198,6 +198,9 @@ impl Kit {
         }
         // Settles of rows that stay must be durable before the lane is read again.
         shared.writer.flush().await?;
+        if self.scheduler.is_shut(plan) {
+            return Ok(Some(shared.now() + 1_000));
+        }
         let behind = LaneCursor { ready_at: i64::MIN, delivery: postrider_domain::id::DeliveryId(0) };
         let left = shared.store.read_lane(lease.lane, Some(behind), i64::MAX, 1).await?;
         Ok(left.first().map(|row| row.ready_at))
@@ -239,10 +242,10 @@ impl Kit {
             };
             for row in rows {
                 // A paused or stopped campaign makes no attempts.
-                let handed = Handed { row, lease: lease.clone(), plan: Arc::clone(plan) };
-                if self.scheduler.may_begin(&handed).is_err() {
+                if self.scheduler.is_shut(plan) {
                     continue;
                 }
+                let handed = Handed { row, lease: lease.clone(), plan: Arc::clone(plan) };
                 let first_try_at = handed.row.first_try_at.unwrap_or(begun.0);
                 self.settle(&handed, first_try_at, &ended, begun, (domain.clone(), String::new(), String::new()));
             }

@@ -73,7 +73,7 @@ pub fn site_of(hosts: &[MxHost]) -> Option<String> {
 
 /// The site of every connection of a smarthost route.
 pub fn route_site(route: postrider_domain::id::RouteId) -> String {
-    format!("route:{}", route.get())
+    format!("route:{route}")
 }
 
 fn provider(host: &str) -> Option<&'static str> {

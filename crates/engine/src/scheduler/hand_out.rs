@@ -157,6 +157,11 @@ impl Scheduler {
         }
     }
 
+    /// Whether deliveries of a plan may not begin now.
+    pub(crate) fn is_shut(&self, plan: &crate::plan::Plan) -> bool {
+        self.lock().gate(Flow::of(plan), self.shared.now()) != Gate::Open
+    }
+
     /// A courier has ended.
     pub(crate) fn courier_ended(&self, place: &Place) {
         let mut state = self.lock();

@@ -64,11 +64,14 @@ impl Scheduler {
                 planned_at = monotonic;
                 self.refresh_plans(&book).await;
             }
+            if due.work && self.lease(&book).await {
+                // New lanes may belong to a campaign that began to send after the last look.
+                due.rules = true;
+            }
             if due.rules {
                 self.refresh_rules().await;
             }
             if due.work {
-                self.lease(&book).await;
                 let full = scanned_at == i64::MIN || monotonic - scanned_at >= FULL_SCAN_MS;
                 if full {
                     scanned_at = monotonic;
@@ -96,23 +99,29 @@ impl Scheduler {
     fn pause(&self, most: Duration) -> Duration {
         let now = self.shared.now();
         let state = self.lock();
-        let next =
-            state.lanes.values().filter(|l| !l.reading && l.buffer.is_empty() && !l.leaving).map(|l| l.look_at).min();
+        let asleep = state.lanes.values().filter(|l| !l.reading && l.buffer.is_empty() && !l.leaving);
+        // What is shut is looked at when its gate opens.
+        let next = asleep.filter(|l| state.gate(Flow::of(&l.plan), now) == Gate::Open).map(|l| l.look_at).min();
         let ms = next.map_or(i64::MAX, |at| (at - now).max(1));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(most)
     }
 
-    /// Claims lanes and makes their plans.
-    async fn lease(self: &Arc<Self>, book: &Book) {
+    /// Claims lanes and makes their plans; whether there are new ones.
+    async fn lease(self: &Arc<Self>, book: &Book) -> bool {
         let store = &self.shared.store;
         let leased = match store.lease_lanes(self.shared.node).await {
             Ok(leased) => leased,
-            Err(error) => return self.shared.complain("lease lanes", &error),
+            Err(error) => {
+                self.shared.complain("lease lanes", &error);
+                return false;
+            }
         };
-        if !leased.new.is_empty() {
+        let any = !leased.new.is_empty();
+        if any {
             // What an owner before us had marked is decided before anything of these lanes is read.
             if let Err(error) = crate::node::resolve_in_doubt(&self.shared).await {
-                return self.shared.complain("resolve deliveries in doubt", &error);
+                self.shared.complain("resolve deliveries in doubt", &error);
+                return false;
             }
             self.adopt(book, leased.new).await;
         }
@@ -128,6 +137,7 @@ impl Scheduler {
                 }
             }
         }
+        any
     }
 
     /// Takes lanes into memory: at the start, after a takeover, after leasing.
@@ -226,11 +236,12 @@ impl Scheduler {
                 let now = self.shared.now();
                 let mut state = self.lock();
                 for (lane, at) in ready {
-                    if let Some(lane) = state.lanes.get_mut(&lane)
-                        // A first row that is ready and was not found by a read is in the air or held: no news.
-                        && (at > now || lane.air.is_empty() && lane.empty_reads < 2)
-                    {
-                        lane.look_at = lane.look_at.min(at);
+                    if let Some(lane) = state.lanes.get_mut(&lane) {
+                        // A first row that a read has not given is in the air or held, and no news as long as it is first.
+                        if at > now || lane.first_seen != Some(at) {
+                            lane.look_at = lane.look_at.min(at);
+                        }
+                        lane.first_seen = Some(at);
                     }
                 }
             }
@@ -246,14 +257,15 @@ impl Scheduler {
         let due: Vec<LaneId> = state.lanes.iter().filter(|(_, l)| l.wants_read(now, most)).map(|(id, _)| *id).collect();
         for id in due {
             let Some(lane) = state.lanes.get_mut(&id) else { continue };
-            let flow = Flow::of(&lane.plan);
-            if lane.lease.site == UNRESOLVED && lane.place.site == UNRESOLVED {
-                // The looking-up itself sends nothing; a paused campaign may be prepared.
-                lane.reading = true;
-                resolve.lane(lane.lease.clone(), Arc::clone(&lane.plan));
-                continue;
-            }
-            match state.gate(flow, now) {
+            let (lease, plan) = (lane.lease.clone(), Arc::clone(&lane.plan));
+            let unresolved = lease.site == UNRESOLVED && lane.place.site == UNRESOLVED;
+            match state.gate(Flow::of(&plan), now) {
+                Gate::Open if unresolved => {
+                    if let Some(lane) = state.lanes.get_mut(&id) {
+                        lane.reading = true;
+                    }
+                    resolve.lane(lease, plan);
+                }
                 Gate::Open => self.read_ahead(&mut state, id, now),
                 Gate::Shut(_) | Gate::Over => {}
             }

@@ -14,7 +14,7 @@ use crate::fair::Turns;
 use crate::limits::{DayGrant, Pace};
 use crate::plan::{Flow, Place, Plan, Waiting, WaitingFor};
 
-/// A lane without known rows is read again after twice this time, in case nobody rang; doubles up to two minutes.
+/// A lane without known rows is read again after twice this time, in case nobody rang; doubles up to half a minute.
 const LOOK_AGAIN_MS: i64 = 1_000;
 
 /// A lane that we own.
@@ -30,6 +30,8 @@ pub(super) struct LaneEntry {
     /// When to read again, milliseconds UTC.
     pub(super) look_at: i64,
     pub(super) empty_reads: u32,
+    /// The time of the first row when it was asked for last, whatever its state.
+    pub(super) first_seen: Option<i64>,
     /// Handed out, and their settles not durable yet.
     pub(super) air: HashSet<DeliveryId>,
     /// Landed while a read was under way, which may have seen them as they were before.
@@ -51,6 +53,7 @@ impl LaneEntry {
             more: false,
             reading: false,
             empty_reads: 0,
+            first_seen: None,
             air: HashSet::new(),
             landed_while_reading: HashSet::new(),
             leaving: false,
@@ -83,7 +86,7 @@ impl LaneEntry {
             self.empty_reads = 0;
         }
         if !full {
-            let pause = LOOK_AGAIN_MS << self.empty_reads.min(6);
+            let pause = LOOK_AGAIN_MS << self.empty_reads.min(4);
             self.empty_reads = self.empty_reads.saturating_add(1);
             // What nobody told us of (rows in the air that land, held rows that a person releases) is found by and by.
             self.look_at = (now + pause * 2).min(next.unwrap_or(i64::MAX)).max(now + 1);

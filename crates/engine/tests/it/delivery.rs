@@ -37,9 +37,15 @@ async fn cases_six_to_nine(rig: Rig) {
     assert_eq!(short("ok@mail1.test"), (ReportStatus::Sent, 1, 3));
     assert_eq!(short("twice@defer2.test"), (ReportStatus::Sent, 3, 3));
     assert_eq!(short("silent@never.test"), (ReportStatus::Timeout, 3, 3));
-    assert!(row("silent@never.test").3.starts_with("unable to reach remote mail server"), "{:?}", row("silent@never.test"));
+    assert!(
+        row("silent@never.test").3.starts_with("unable to reach remote mail server"),
+        "{:?}",
+        row("silent@never.test")
+    );
     assert_eq!(short("gone@unknown.test"), (ReportStatus::Bounced, 1, 3));
-    for (mailbox, reason) in [("a@block-connect.test", "5.7.1"), ("b@block-mail.test", "5.7.1"), ("c@block-data.test", "5.7.1")] {
+    for (mailbox, reason) in
+        [("a@block-connect.test", "5.7.1"), ("b@block-mail.test", "5.7.1"), ("c@block-data.test", "5.7.1")]
+    {
         assert_eq!(row(mailbox).0, ReportStatus::Bounced, "{:?}", row(mailbox));
         assert!(row(mailbox).3.contains(reason), "{:?}", row(mailbox));
     }
@@ -88,10 +94,20 @@ async fn every_byte_of_a_retry_is_the_same(rig: Rig) {
     assert_eq!((duplicates[0].count, duplicates[0].identical), (3, true));
     let kept = rig.world.kept();
     let text = String::from_utf8_lossy(&kept[0].bytes).into_owned();
-    for header in
-        ["DKIM-Signature:", "List-Unsubscribe:", "List-Unsubscribe-Post:", "List-Id:", "Feedback-ID:", "Message-ID:", "Date:"]
-    {
-        assert_eq!(text.matches(&format!("\r\n{header}")).count() + usize::from(text.starts_with(header)), 1, "{header} in {text}");
+    for header in [
+        "DKIM-Signature:",
+        "List-Unsubscribe:",
+        "List-Unsubscribe-Post:",
+        "List-Id:",
+        "Feedback-ID:",
+        "Message-ID:",
+        "Date:",
+    ] {
+        assert_eq!(
+            text.matches(&format!("\r\n{header}")).count() + usize::from(text.starts_with(header)),
+            1,
+            "{header} in {text}"
+        );
     }
     assert!(kept[0].reverse_path.starts_with("b-") && kept[0].reverse_path.ends_with("@bounce.news.example.org"));
     assert_eq!(rig.ledger(campaign).await.accepted, 1);
@@ -113,7 +129,11 @@ async fn missing_domains_are_believed_at_the_second_look(rig: Rig) {
     rig.until_done_winding(campaign, 60_000).await;
     let report = rig.report(campaign).await;
     assert_eq!((report["a@nxdomain.test"].0, report["a@nxdomain.test"].1), (ReportStatus::Bounced, 2));
-    assert_eq!((report["b@servfail.test"].0, report["b@servfail.test"].1), (ReportStatus::Expired, 3), "never permanent");
+    assert_eq!(
+        (report["b@servfail.test"].0, report["b@servfail.test"].1),
+        (ReportStatus::Expired, 3),
+        "never permanent"
+    );
     assert_eq!(report["c@mail2.test"].0, ReportStatus::Sent);
     assert_eq!(rig.store.campaign(rig.workspace, campaign).await.unwrap().state, CampaignState::Done);
     engine.shutdown(std::time::Duration::from_secs(10)).await;

@@ -139,8 +139,14 @@ impl Rig {
         let dialer = TcpDialer { mx_port: self.world.mx_port(), ..TcpDialer::new(AddressPolicy::allow_loopback()) };
         let smarthosts = TcpDialer::new(AddressPolicy::allow_all());
         let tls = TlsClient::new(&Roots::Pem(self.world.authority_pem().as_bytes().to_vec())).expect("TLS");
-        let mut config =
-            EngineConfig::new(store.clone(), resolver, Arc::new(dialer), Arc::new(smarthosts), tls, "sender.example.org");
+        let mut config = EngineConfig::new(
+            store.clone(),
+            resolver,
+            Arc::new(dialer),
+            Arc::new(smarthosts),
+            tls,
+            "sender.example.org",
+        );
         config.address_policy = AddressPolicy::allow_loopback();
         config.limits = self.limits.clone();
         config.times = self.times.clone();
@@ -282,8 +288,11 @@ impl Rig {
     pub async fn rows(&self, campaign: CampaignId) -> Vec<DeliveryRow> {
         let (mut rows, mut page) = (Vec::new(), PageRequest::first(500));
         loop {
-            let found =
-                self.store.deliveries(self.workspace, DeliveriesOf::Campaign(campaign, None), &page).await.expect("rows");
+            let found = self
+                .store
+                .deliveries(self.workspace, DeliveriesOf::Campaign(campaign, None), &page)
+                .await
+                .expect("rows");
             rows.extend(found.items);
             match found.next {
                 Some(next) => page = page.after(Some(next)),
@@ -329,8 +338,4 @@ pub fn mx_route() -> RouteSettings {
 /// Three attempts, two seconds apart, and time-outs that a test can wait for.
 pub fn rehearsal() -> RetryPolicy {
     RetryPolicy { timeout_ms: Some(700), ..RetryPolicy::preset("rehearsal").expect("a preset") }
-}
-
-pub fn quick(name: &str) -> String {
-    format!("{name}@mail1.test")
 }
