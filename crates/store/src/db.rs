@@ -15,7 +15,6 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 
 use crate::bell::{Bell, CHANNEL, Note, Topic};
-use crate::dialect::Dialect;
 use crate::error::{Result, StoreError};
 use crate::gate::{Gate, Held};
 use crate::sql::{Conn, Row, Sql, Value};
@@ -140,12 +139,6 @@ impl Db {
         Ok(())
     }
 
-    pub(crate) fn dialect(&self) -> Dialect {
-        match self {
-            Db::Sqlite { .. } => Dialect::Sqlite,
-            Db::Postgres { .. } => Dialect::Postgres,
-        }
-    }
 
     /// Begins a write transaction; dropped without commit, it never was.
     pub(crate) async fn begin(&self, lane: Lane, bell: &Bell, instance: i64) -> Result<Tx> {

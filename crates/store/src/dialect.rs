@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `{jsonb X}` | `jsonb(X)` | `CAST(X AS JSONB)` |
 //! | `{json X}` | `json(X)` | `CAST(X AS TEXT)` |
-//! | `{rows $1 (id bigint, name text, ok bool)} r` | a subselect over `json_each` | `jsonb_to_recordset` |
+//! | `{rows $1 (id bigint, name text, ok bool)} r` | a subselect over `jsonb_each` | `jsonb_to_recordset` |
+//! | `{pack a, b}` | `json_group_array(json_array(a, b))` | the same with `json_agg`, as text |
+//! | `{list a, b}` inside `{pack}` | `json_array(a, b)` | `json_build_array(a, b)` |
 //! | `{ids $1}` | `(SELECT value FROM json_each($1))` | the same over `jsonb_array_elements_text`, as bigint |
 //! | `{texts $1}` | as `ids`, as text | as `ids`, as text |
 //! | `{hex X}`, `{unhex X}` | `lower(hex(X))`, `unhex(X)` | `encode(X, 'hex')`, `decode(X, 'hex')` |
@@ -12,6 +14,8 @@
 //! | `{for_update}`, `{for_share}`, `{skip_locked}` | nothing | the lock clause |
 //! | `{for_update_of T}`, `{for_share_of T}` | nothing | the lock clause for one table |
 //! | `{ilike}` | `LIKE` | `ILIKE` |
+//!
+//! `{pack}` makes one row of many: a row costs a hand-over between threads, which is more than the row itself on hot paths.
 //!
 //! Types in `{rows}`: bigint, text, bool, real. Bytes travel as hexadecimal text. Everything else has one text.
 
@@ -77,9 +81,13 @@ impl Dialect {
             (Dialect::Sqlite, "json") => format!("json({rest})"),
             (Dialect::Postgres, "json") => format!("CAST({rest} AS TEXT)"),
             (_, "rows") => self.rows(rest),
+            (Dialect::Sqlite, "list") => format!("json_array({rest})"),
+            (Dialect::Postgres, "list") => format!("json_build_array({rest})"),
+            (Dialect::Sqlite, "pack") => format!("json_group_array(json_array({rest}))"),
+            (Dialect::Postgres, "pack") => format!("CAST(coalesce(json_agg(json_build_array({rest})), '[]') AS TEXT)"),
             (Dialect::Sqlite, "ids" | "texts") => format!("(SELECT value FROM json_each({rest}))"),
             (Dialect::Postgres, "ids") => {
-                format!("(SELECT CAST(value AS BIGINT) FROM jsonb_array_elements_text(CAST({rest} AS JSONB)))")
+                format!("(SELECT CAST(value AS BIGINT) AS value FROM jsonb_array_elements_text(CAST({rest} AS JSONB)))")
             }
             (Dialect::Postgres, "texts") => {
                 format!("(SELECT value FROM jsonb_array_elements_text(CAST({rest} AS JSONB)))")
@@ -116,7 +124,8 @@ impl Dialect {
             Dialect::Sqlite => {
                 let list: Vec<String> =
                     columns.iter().map(|(name, _)| format!("value->>'$.{name}' AS {name}")).collect();
-                format!("(SELECT {} FROM json_each({}))", list.join(", "), parameter.trim())
+                // jsonb_each (3.51) hands out objects in binary form; json_each would write each as text to be parsed again.
+                format!("(SELECT {} FROM jsonb_each({}))", list.join(", "), parameter.trim())
             }
             Dialect::Postgres => {
                 let list: Vec<String> = columns
@@ -159,7 +168,7 @@ mod tests {
         let statement = "SELECT {json a} FROM {rows $1 (id bigint, x real)} r WHERE b = {jsonb $2} {for_update_of q}";
         assert_eq!(
             Dialect::Sqlite.expand(statement),
-            "SELECT json(a) FROM (SELECT value->>'$.id' AS id, value->>'$.x' AS x FROM json_each($1)) r WHERE b = jsonb($2) "
+            "SELECT json(a) FROM (SELECT value->>'$.id' AS id, value->>'$.x' AS x FROM jsonb_each($1)) r WHERE b = jsonb($2) "
         );
         assert_eq!(
             Dialect::Postgres.expand(statement),

@@ -9,7 +9,7 @@ use postrider_domain::id::{AttemptId, CampaignId, ContactId, DeliveryId, NodeId,
 use crate::db::Tx;
 use crate::error::Result;
 use crate::read::{json_opt, word};
-use crate::sql::{args, sql};
+use crate::sql::{args, rows_json, sql};
 use crate::store::Store;
 
 /// An event to be written.
@@ -23,6 +23,20 @@ pub(crate) struct NewEvent {
     pub(crate) campaign: Option<CampaignId>,
     pub(crate) attempt: Option<AttemptId>,
     pub(crate) data: Option<serde_json::Value>,
+}
+
+/// A row of `event`, with short names because they are repeated in each row's JSON.
+#[derive(serde::Serialize)]
+struct EventRow<'a> {
+    s: i64,
+    w: i64,
+    t: i64,
+    k: &'a str,
+    d: Option<i64>,
+    c: Option<i64>,
+    m: Option<i64>,
+    a: Option<i64>,
+    j: Option<String>,
 }
 
 /// Writes events in their order. Call it late in a transaction: others of this node wait for its end.
@@ -41,15 +55,19 @@ pub(crate) async fn record(tx: &mut Tx, node: NodeId, events: &[NewEvent]) -> Re
         .await?
         .int("seq")?;
     let first = last - i64::try_from(events.len()).unwrap_or(0) + 1;
-    let rows: Vec<serde_json::Value> = events
+    let rows: Vec<EventRow<'_>> = events
         .iter()
         .zip(first..)
-        .map(|(e, seq)| {
-            serde_json::json!({
-                "s": seq, "w": e.workspace.get(), "t": e.at, "k": e.kind.as_str(), "d": e.delivery.map(DeliveryId::get),
-                "c": e.contact.map(ContactId::get), "m": e.campaign.map(CampaignId::get),
-                "a": e.attempt.map(AttemptId::get), "j": e.data.as_ref().map(|d| d.to_string()),
-            })
+        .map(|(e, s)| EventRow {
+            s,
+            w: e.workspace.get(),
+            t: e.at,
+            k: e.kind.as_str(),
+            d: e.delivery.map(DeliveryId::get),
+            c: e.contact.map(ContactId::get),
+            m: e.campaign.map(CampaignId::get),
+            a: e.attempt.map(AttemptId::get),
+            j: e.data.as_ref().map(serde_json::Value::to_string),
         })
         .collect();
     tx.execute(
@@ -58,7 +76,7 @@ pub(crate) async fn record(tx: &mut Tx, node: NodeId, events: &[NewEvent]) -> Re
              SELECT $1, r.s, r.w, r.t, r.k, r.d, r.c, r.m, r.a, {jsonb r.j} \
              FROM {rows $2 (s bigint, w bigint, t bigint, k text, d bigint, c bigint, m bigint, a bigint, j text)} r"
         ),
-        args![node, serde_json::Value::Array(rows)],
+        args![node, rows_json(&rows)],
     )
     .await?;
     Ok(())

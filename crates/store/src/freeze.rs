@@ -25,9 +25,9 @@ use crate::error::{Result, StoreError};
 use crate::lane::{UNRESOLVED, lane_at};
 use crate::message::hex;
 use crate::node::{Node, hold_epoch};
-use crate::read::{json, word, word_opt};
+use crate::read::{json, to_json, word};
 use crate::site::campaign_place;
-use crate::sql::{args, sql};
+use crate::sql::{args, rows_json, sql};
 use crate::store::Store;
 
 /// Ids read from a list at once.
@@ -100,6 +100,54 @@ pub struct FrozenRow {
     pub vars: serde_json::Map<String, serde_json::Value>,
     /// How opens and clicks are counted.
     pub tracking: TrackingMode,
+}
+
+/// A row of `delivery`, with short names because they are repeated in each row's JSON.
+#[derive(serde::Serialize)]
+struct DeliveryRow<'a> {
+    i: i64,
+    c: i64,
+    b: &'a str,
+    bn: &'a str,
+    d: &'a str,
+    h: String,
+    v: String,
+    t: &'a str,
+}
+
+/// A contact as it comes; the order of the fields is that of the columns.
+#[derive(serde::Deserialize)]
+struct Packed {
+    id: i64,
+    mailbox: String,
+    mailbox_norm: String,
+    domain: String,
+    attributes: Attached,
+    zone: Option<String>,
+    language: Option<String>,
+    address: AddressState,
+    erased_at: Option<i64>,
+    consent: Option<ConsentState>,
+    tracking: Option<ConsentState>,
+}
+
+/// SQLite nests JSON in JSON, PostgreSQL hands it over as text.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Attached {
+    Object(Attributes),
+    Text(String),
+}
+
+impl Attached {
+    fn read(self) -> Result<Attributes> {
+        match self {
+            Attached::Object(attributes) => Ok(attributes),
+            Attached::Text(text) => {
+                serde_json::from_str(&text).map_err(|_| StoreError::Corrupt("column attributes: no JSON object".into()))
+            }
+        }
+    }
 }
 
 /// A freezing under way.
@@ -294,40 +342,43 @@ impl Freezer {
             return Ok(Vec::new());
         }
         let mut reader = self.store.read().await?;
-        let rows = reader
-            .all(
+        let mut rows: Vec<Packed> = reader
+            .one(
                 sql!(
-                    "SELECT k.id, k.mailbox, k.mailbox_norm, k.domain, {json k.attributes} AS attributes, k.zone, k.language, \
+                    "SELECT {pack p.id, p.mailbox, p.mailbox_norm, p.domain, p.attributes, p.zone, p.language, p.address_state, \
+                                  p.erased_at, p.consent, p.tracking} AS packed \
+                     FROM (SELECT k.id, k.mailbox, k.mailbox_norm, k.domain, {json k.attributes} AS attributes, k.zone, k.language, \
                             k.address_state, k.erased_at, n.state AS consent, t.state AS tracking \
-                     FROM contact k \
-                     LEFT JOIN consent n ON n.contact_id = k.id AND n.purpose_id = $3 \
-                     LEFT JOIN consent t ON t.contact_id = k.id AND t.purpose_id = $4 \
-                     WHERE k.id IN {ids $1} AND k.workspace_id = $2 ORDER BY k.id"
+                       FROM {ids $1} r JOIN contact k ON k.id = r.value \
+                       LEFT JOIN consent n ON n.contact_id = k.id AND n.purpose_id = $3 \
+                       LEFT JOIN consent t ON t.contact_id = k.id AND t.purpose_id = $4 \
+                       WHERE k.workspace_id = $2) p"
                 ),
-                args![json!(page), self.plan.workspace, self.plan.purpose, self.tracking_purpose],
+                args![rows_json(page), self.plan.workspace, self.plan.purpose, self.tracking_purpose],
             )
-            .await?;
+            .await?
+            .packed()?;
+        rows.sort_unstable_by_key(|row| row.id);
         let mut candidates = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let mut attributes: Attributes = json(row, "attributes")?;
+        for row in rows {
+            let mut attributes = row.attributes.read()?;
             attributes.retain(|name, _| self.plan.uses.iter().any(|used| used == name));
-            let erased = row.int_opt("erased_at")?.is_some();
             candidates.push(Candidate {
-                contact: ContactId(row.int("id")?),
-                mailbox: row.text("mailbox")?,
-                mailbox_norm: row.text("mailbox_norm")?,
-                domain: row.text("domain")?,
+                contact: ContactId(row.id),
+                mailbox: row.mailbox,
+                mailbox_norm: row.mailbox_norm,
+                domain: row.domain,
                 attributes,
-                zone: row.text_opt("zone")?,
-                language: row.text_opt("language")?,
+                zone: row.zone,
+                language: row.language,
                 facts: Facts {
                     stream: self.plan.stream,
-                    consent: word_opt(row, "consent", ConsentState::parse)?,
+                    consent: row.consent,
                     suppression: None,
-                    address: word(row, "address_state", AddressState::parse)?,
-                    contact: if erased { Presence::Erased } else { Presence::Present },
+                    address: row.address,
+                    contact: if row.erased_at.is_some() { Presence::Erased } else { Presence::Present },
                 },
-                tracking_consent: word_opt(row, "tracking", ConsentState::parse)?,
+                tracking_consent: row.tracking,
             });
         }
         self.look_up_suppressions(&mut reader, &mut candidates).await?;
@@ -393,18 +444,21 @@ impl Freezer {
     async fn insert_slice(&mut self, rows: &[FrozenRow], exclusions: &[(ContactId, Withheld)]) -> Result<()> {
         // All that needs no database is done before the one writer is taken.
         let ids: Vec<i64> = self.store.next_ids(rows.len()).collect();
-        let deliveries: Vec<serde_json::Value> = rows
+        let deliveries: Vec<DeliveryRow<'_>> = rows
             .iter()
             .zip(&ids)
-            .map(|(row, id)| {
-                json!({
-                    "i": id, "c": row.contact.get(), "b": row.mailbox, "bn": row.mailbox_norm, "d": row.domain,
-                    "h": hex(&self.store.digest(&row.mailbox_norm)), "v": serde_json::Value::Object(row.vars.clone()).to_string(),
-                    "t": row.tracking.as_str(),
-                })
+            .map(|(row, id)| DeliveryRow {
+                i: *id,
+                c: row.contact.get(),
+                b: &row.mailbox,
+                bn: &row.mailbox_norm,
+                d: &row.domain,
+                h: hex(&self.store.digest(&row.mailbox_norm)),
+                v: to_json(&row.vars),
+                t: row.tracking.as_str(),
             })
             .collect();
-        let deliveries = serde_json::Value::Array(deliveries).to_string();
+        let deliveries = rows_json(&deliveries);
         let known = self.sites(rows).await?;
         let now = self.store.now();
         let (campaign, workspace) = (self.plan.campaign, self.plan.workspace);
@@ -414,13 +468,13 @@ impl Freezer {
         let mut stored = HashSet::new();
         if !rows.is_empty() {
             let inserted = tx
-                .all(
+                .execute(
                     sql!(
                         "INSERT INTO delivery (id, workspace_id, campaign_id, contact_id, version_id, mailbox, mailbox_norm, domain, \
                                                digest, stream, vars, tracking, attempts, max_attempts) \
                          SELECT r.i, $2, $3, r.c, $4, r.b, r.bn, r.d, {unhex r.h}, $5, {jsonb r.v}, r.t, 0, $6 \
                          FROM {rows $1 (i bigint, c bigint, b text, bn text, d text, h text, v text, t text)} r WHERE TRUE \
-                         ON CONFLICT DO NOTHING RETURNING id"
+                         ON CONFLICT DO NOTHING"
                     ),
                     args![
                         deliveries,
@@ -432,8 +486,15 @@ impl Freezer {
                     ],
                 )
                 .await?;
-            for row in &inserted {
-                stored.insert(row.int("id")?);
+            if inserted == rows.len() as u64 {
+                stored.extend(ids.iter().copied());
+            } else {
+                // Some were there already, which is rare: ask which are new.
+                let found =
+                    tx.all(sql!("SELECT id FROM delivery WHERE id IN {ids $1}"), args![rows_json(&ids)]).await?;
+                for row in &found {
+                    stored.insert(row.int("id")?);
+                }
             }
             let mut queue = Vec::with_capacity(stored.len());
             for (row, id) in rows.iter().zip(&ids).filter(|(_, id)| stored.contains(id)) {

@@ -6,9 +6,9 @@ use postrider_domain::id::{CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId,
 use postrider_domain::stream::{Stream, TrackingMode};
 
 use crate::db::{Lane, Tx};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::node::{Node, hold_epoch};
-use crate::read::{json_opt, word};
+use crate::read::word;
 use crate::sql::{Row, args, sql};
 use crate::store::Store;
 
@@ -218,23 +218,28 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<QueueRow>> {
         let (ready_at, delivery) = after.map_or((i64::MIN, 0), |c| (c.ready_at, c.delivery.get()));
-        let rows = self
+        let mut rows: Vec<Packed> = self
             .read()
             .await?
-            .all(
+            .one(
                 sql!(
-                    "SELECT q.delivery_id, q.workspace_id, q.ready_at, q.attempts, q.first_try_at, q.dkim_key_id, q.link_key, \
-                            q.expires_at, d.max_attempts, d.mailbox, d.mailbox_norm, d.domain, d.contact_id, d.campaign_id, \
-                            d.message_id, d.version_id, {json d.vars} AS vars, d.stream, d.tracking \
-                     FROM queue q JOIN delivery d ON d.id = q.delivery_id \
-                     WHERE q.lane_id = $1 AND (q.ready_at, q.delivery_id) > ($2, $3) AND q.ready_at <= $4 \
-                       AND q.doubt_epoch IS NULL AND q.held_reason IS NULL \
-                     ORDER BY q.ready_at, q.delivery_id LIMIT $5"
+                    "SELECT {pack p.delivery_id, p.workspace_id, p.ready_at, p.attempts, p.max_attempts, p.first_try_at, \
+                                  p.dkim_key_id, p.link_key, p.expires_at, p.mailbox, p.mailbox_norm, p.domain, p.contact_id, \
+                                  p.campaign_id, p.message_id, p.version_id, p.vars, p.stream, p.tracking} AS packed \
+                     FROM (SELECT q.delivery_id, q.workspace_id, q.ready_at, q.attempts, q.first_try_at, q.dkim_key_id, q.link_key, \
+                              q.expires_at, d.max_attempts, d.mailbox, d.mailbox_norm, d.domain, d.contact_id, d.campaign_id, \
+                              d.message_id, d.version_id, {json d.vars} AS vars, d.stream, d.tracking \
+                       FROM queue q JOIN delivery d ON d.id = q.delivery_id \
+                       WHERE q.lane_id = $1 AND (q.ready_at, q.delivery_id) > ($2, $3) AND q.ready_at <= $4 \
+                         AND q.doubt_epoch IS NULL AND q.held_reason IS NULL \
+                       ORDER BY q.ready_at, q.delivery_id LIMIT $5) p"
                 ),
                 args![lane, ready_at, delivery, now, limit.min(500)],
             )
-            .await?;
-        rows.iter().map(queue_row).collect()
+            .await?
+            .packed()?;
+        rows.sort_unstable_by_key(|row| (row.ready_at, row.delivery));
+        rows.into_iter().map(queue_row).collect()
     }
 
     /// When the first row of each lane is ready, milliseconds UTC; lanes without rows are left out.
@@ -265,28 +270,66 @@ impl Store {
     }
 }
 
-fn queue_row(row: &Row) -> Result<QueueRow> {
-    let count = |name: &str| row.int(name).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+/// A row as it comes; the order of the fields is that of the columns.
+#[derive(serde::Deserialize)]
+struct Packed {
+    delivery: i64,
+    workspace: i64,
+    ready_at: i64,
+    attempts: u32,
+    max_attempts: u32,
+    first_try_at: Option<i64>,
+    dkim_key: Option<i64>,
+    link_key: Option<u8>,
+    expires_at: Option<i64>,
+    mailbox: String,
+    mailbox_norm: String,
+    domain: String,
+    contact: Option<i64>,
+    campaign: Option<i64>,
+    message: Option<i64>,
+    version: Option<i64>,
+    vars: Option<Vars>,
+    stream: Stream,
+    tracking: TrackingMode,
+}
+
+/// SQLite nests JSON in JSON, PostgreSQL hands it over as text.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Vars {
+    Object(serde_json::Map<String, serde_json::Value>),
+    Text(String),
+}
+
+fn queue_row(row: Packed) -> Result<QueueRow> {
+    let vars = match row.vars {
+        None => None,
+        Some(Vars::Object(vars)) => Some(vars),
+        Some(Vars::Text(text)) => {
+            Some(serde_json::from_str(&text).map_err(|_| StoreError::Corrupt("column vars: no JSON object".into()))?)
+        }
+    };
     Ok(QueueRow {
-        delivery: DeliveryId(row.int("delivery_id")?),
-        workspace: WorkspaceId(row.int("workspace_id")?),
-        ready_at: row.int("ready_at")?,
-        attempts: count("attempts")?,
-        max_attempts: count("max_attempts")?,
-        first_try_at: row.int_opt("first_try_at")?,
-        dkim_key: row.int_opt("dkim_key_id")?.map(DkimKeyId),
-        link_key: row.int_opt("link_key")?.and_then(|k| u8::try_from(k).ok()),
-        expires_at: row.int_opt("expires_at")?,
-        mailbox: row.text("mailbox")?,
-        mailbox_norm: row.text("mailbox_norm")?,
-        domain: row.text("domain")?,
-        contact: row.int_opt("contact_id")?.map(ContactId),
-        campaign: row.int_opt("campaign_id")?.map(CampaignId),
-        message: row.int_opt("message_id")?.map(MessageId),
-        version: row.int_opt("version_id")?.map(VersionId),
-        vars: json_opt(row, "vars")?,
-        stream: word(row, "stream", Stream::parse)?,
-        tracking: word(row, "tracking", TrackingMode::parse)?,
+        delivery: DeliveryId(row.delivery),
+        workspace: WorkspaceId(row.workspace),
+        ready_at: row.ready_at,
+        attempts: row.attempts,
+        max_attempts: row.max_attempts,
+        first_try_at: row.first_try_at,
+        dkim_key: row.dkim_key.map(DkimKeyId),
+        link_key: row.link_key,
+        expires_at: row.expires_at,
+        mailbox: row.mailbox,
+        mailbox_norm: row.mailbox_norm,
+        domain: row.domain,
+        contact: row.contact.map(ContactId),
+        campaign: row.campaign.map(CampaignId),
+        message: row.message.map(MessageId),
+        version: row.version.map(VersionId),
+        vars,
+        stream: row.stream,
+        tracking: row.tracking,
     })
 }
 

@@ -102,6 +102,11 @@ from_ids!(
     LaneId,
 );
 
+/// The JSON text of rows for a `{rows}` token.
+pub(crate) fn rows_json<T: serde::Serialize>(rows: &[T]) -> Value {
+    Value::Text(Some(serde_json::to_string(rows).expect("rows have text keys and plain values")))
+}
+
 /// A connection of either driver, borrowed for one statement.
 pub(crate) enum Conn<'c> {
     Sqlite(&'c mut sqlx::SqliteConnection),
@@ -235,5 +240,12 @@ impl Row {
     /// True or false.
     pub(crate) fn bool(&self, name: &str) -> Result<bool> {
         self.bool_opt(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// Rows that were made one by `{pack a, b} AS packed`; fields of `T` in the order of the columns.
+    pub(crate) fn packed<T: serde::de::DeserializeOwned>(&self) -> Result<Vec<T>> {
+        // The error text of serde_json can quote a value, which may be personal; the place is enough.
+        serde_json::from_str(&self.text("packed")?)
+            .map_err(|error| StoreError::Corrupt(format!("packed rows: another form in column {}", error.column())))
     }
 }
