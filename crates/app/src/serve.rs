@@ -32,20 +32,20 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         );
     }
     println!("Postrider listens on http://{address}; data in {}", data_dir.display());
-    tracing::info!(http = %address, data = %data_dir.display(), version = env!("CARGO_PKG_VERSION"), "server.started");
+    tracing::info!(event = "server.started", http = %address, data = %data_dir.display(), version = env!("CARGO_PKG_VERSION"));
     let fatal = tokio::select! {
         told = told_to_end() => { told?; None }
         why = system.failed() => Some(why),
     };
     match fatal {
         None => {
-            tracing::info!(grace_seconds = grace, "server.ending");
+            tracing::info!(event = "server.ending", grace_seconds = grace);
             system.end(grace).await?;
-            tracing::info!("server.ended");
+            tracing::info!(event = "server.ended");
             Ok(ExitCode::SUCCESS)
         }
         Some(why) => {
-            tracing::error!(%why, "server.failed");
+            tracing::error!(event = "server.failed", %why);
             eprintln!(
                 "postrider: stopped because {why}. Nothing that was accepted is lost; start again when the cause is gone."
             );

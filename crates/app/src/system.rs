@@ -78,7 +78,7 @@ impl System {
         let service = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
         self.servers.spawn(async move {
             if let Err(error) = axum::serve(http, service).await {
-                tracing::error!(%error, "http.ended");
+                tracing::error!(event = "http.ended", %error);
             }
         });
         let path = self.config.socket();
@@ -95,7 +95,7 @@ impl System {
         let local = self.router.clone().layer(axum::Extension(postrider_web::LocalAdmin));
         self.servers.spawn(async move {
             if let Err(error) = axum::serve(socket, local).await {
-                tracing::error!(%error, "socket.ended");
+                tracing::error!(event = "socket.ended", %error);
             }
         });
         Ok(address)
