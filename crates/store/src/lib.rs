@@ -102,3 +102,5 @@ mod erase_tests;
 mod import_tests;
 #[cfg(test)]
 mod report_tests;
+#[cfg(test)]
+mod store_tests;

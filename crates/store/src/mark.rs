@@ -207,7 +207,8 @@ pub(crate) async fn mark(
     Ok(answers)
 }
 
-/// Writes the marks of rows that were read and locked in this transaction.
+/// Writes the marks of rows that were read and locked in this transaction. A link key is there from the first mark on,
+/// a time from the first attempt on, which may have ended before a mark was asked for.
 async fn set_marks(tx: &mut Tx, grants: &[Grant], now: i64) -> Result<()> {
     if grants.is_empty() {
         return Ok(());
@@ -216,8 +217,8 @@ async fn set_marks(tx: &mut Tx, grants: &[Grant], now: i64) -> Result<()> {
         .execute(
             sql!(
                 "UPDATE queue SET doubt_epoch = r.e, doubt_at = $2, \
-                   dkim_key_id = CASE WHEN queue.first_try_at IS NULL THEN r.k ELSE queue.dkim_key_id END, \
-                   link_key = CASE WHEN queue.first_try_at IS NULL THEN r.l ELSE queue.link_key END, \
+                   dkim_key_id = CASE WHEN queue.link_key IS NULL THEN r.k ELSE queue.dkim_key_id END, \
+                   link_key = coalesce(queue.link_key, r.l), \
                    first_try_at = coalesce(queue.first_try_at, r.f) \
                  FROM {rows $1 (i bigint, e bigint, f bigint, k bigint, l bigint)} r \
                  WHERE queue.delivery_id = r.i AND queue.doubt_epoch IS NULL AND queue.held_reason IS NULL"

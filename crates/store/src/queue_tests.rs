@@ -107,6 +107,28 @@ async fn deferred_twice_then_accepted_is_three_of_three() {
 }
 
 #[tokio::test]
+async fn keys_are_those_of_the_first_mark_also_after_an_attempt_that_got_no_connection() {
+    for store in open_both("keys").await {
+        let rig = Rig::start(&store, 1, &policy()).await;
+        let delivery = rig.deliveries().await[0];
+        let first = store.now();
+        rig.settle(delivery, Next::Later { ready_at: first }).await;
+        for key in [7, 8] {
+            store.clock.advance(1_000);
+            let mut request = rig.request(delivery);
+            (request.dkim_key, request.link_key) = (Some(postrider_domain::id::DkimKeyId(key)), key as u8);
+            assert_eq!(rig.writer.mark(request).await.unwrap(), MarkAnswer::Granted);
+            rig.settle(delivery, Next::Later { ready_at: first }).await;
+            let row = rig.rows().await.remove(0).1;
+            assert_eq!(
+                (row.first_try_at, row.dkim_key.map(|k| k.get()), row.link_key),
+                (Some(first), Some(7), Some(7))
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn many_at_once_share_commits_and_each_is_counted_once() {
     for store in open_both("many").await {
         let rig = Rig::start(&store, 400, &policy()).await;

@@ -353,7 +353,7 @@ async fn write(tx: &mut Tx, node: Node, changes: &Changes<'_>, now: i64) -> Resu
             sql!(
                 "UPDATE delivery SET outcome = r.o, reason = r.w, outcome_at = $2, vars = NULL, attempts = r.n, \
                    last_result = coalesce(r.r, delivery.last_result), last_at = coalesce(r.t, delivery.last_at), \
-                   last_text = coalesce(r.x, delivery.last_text), first_try_at = q.first_try_at, \
+                   last_text = coalesce(r.x, delivery.last_text), first_try_at = coalesce(q.first_try_at, r.t), \
                    dkim_key_id = q.dkim_key_id, link_key = q.link_key \
                  FROM {rows $1 (i bigint, n bigint, r text, t bigint, x text, o text, w text)} r \
                  JOIN queue q ON q.delivery_id = r.i \

@@ -147,17 +147,26 @@ impl TestStore {
     /// # Panics
     /// When it cannot be opened.
     pub async fn kill_and_reopen(&mut self) {
-        let store = self.store.take();
-        drop(store);
+        if let Err(error) = self.try_reopen().await {
+            panic!("could not open the store again: {error}");
+        }
+    }
+
+    /// As [`TestStore::kill_and_reopen`], for tests that want it refused.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; the store is then gone.
+    pub async fn try_reopen(&mut self) -> Result<()> {
+        drop(self.store.take());
         for _ in 0..200 {
             match Store::open(self.config("main")).await {
                 Ok(store) => {
                     self.store = Some(store);
-                    return;
+                    return Ok(());
                 }
                 // Tasks of the old process may hold it for a moment.
                 Err(crate::StoreError::InUse { .. }) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-                Err(error) => panic!("could not open the store again: {error}"),
+                Err(error) => return Err(error),
             }
         }
         panic!("the data folder stayed locked: some clone of the store is alive");
