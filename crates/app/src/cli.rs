@@ -282,7 +282,7 @@ pub enum ListCommand {
 /// Purposes.
 #[derive(Debug, Subcommand)]
 pub enum PurposeCommand {
-    /// Make a purpose with its first wording.
+    /// Make a purpose with its first wording; a purpose of this name that exists gets the wording as its newest.
     Create {
         /// Its name.
         name: String,

@@ -36,7 +36,10 @@ pub async fn run(client: &Client, show: Show, command: DomainCommand) -> anyhow:
                     .as_array()
                     .into_iter()
                     .flatten()
-                    .map(|r| ["state", "type", "name", "detail"].iter().map(|f| table::text(r, f)).collect())
+                    .map(|r| {
+                        let state = if r["ok"].as_bool() == Some(true) { "ok" } else { "missing" };
+                        vec![state.to_owned(), table::text(r, "type"), table::text(r, "name"), table::text(r, "problem")]
+                    })
                     .collect();
                 if rows.is_empty() { a.to_string() } else { table::table(&["state", "type", "name", "detail"], &rows) }
             });

@@ -52,7 +52,7 @@ pub async fn run(client: &Client, show: Show, command: RouteCommand) -> anyhow::
             let good = answer["answer"]["ok"].as_bool() == Some(true);
             show.print(&answer, said);
             if !good {
-                bail!("the route does not work: {}", table::text(&answer["answer"], "detail"));
+                bail!("the route does not work: {}", table::text(&answer["answer"], "text"));
             }
         }
     }
@@ -61,11 +61,17 @@ pub async fn run(client: &Client, show: Show, command: RouteCommand) -> anyhow::
 
 /// The dialogue, line by line, in the server's own words.
 fn said(answer: &Value) -> String {
-    let lines: Vec<String> = answer["answer"]["dialogue"]
+    let answer = &answer["answer"];
+    let mut lines: Vec<String> = answer["dialogue"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|line| table::plain(line.as_str().unwrap_or_default(), 300))
         .collect();
+    for field in ["greeting", "tls", "text"] {
+        if let Some(text) = answer[field].as_str() {
+            lines.push(format!("{field}: {}", table::plain(text, 300)));
+        }
+    }
     if lines.is_empty() { table::plain(&answer.to_string(), 2_000) } else { lines.join("\n") }
 }
