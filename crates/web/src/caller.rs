@@ -201,7 +201,11 @@ impl Web {
         let only = match known {
             Known::Local => match self.store().workspaces().await?.as_slice() {
                 [one] => Some(one.id),
-                _ => None,
+                [] => {
+                    let detail = "there is no workspace yet: make one with POST /api/v1/workspaces or `postrider workspace create`";
+                    return Err(Problem::new(StatusCode::CONFLICT, "no_workspace", detail));
+                }
+                [_, _, ..] => None,
             },
             Known::Identity(identity) => identity.only_workspace(),
         };
@@ -209,7 +213,7 @@ impl Web {
             Problem::new(
                 StatusCode::BAD_REQUEST,
                 "no_workspace",
-                "say in which workspace: send the header `Postrider-Workspace: wsp_…` (GET /api/v1/workspaces lists them)",
+                "say in which workspace: send the header `Postrider-Workspace: wsp_…`, or use --workspace (GET /api/v1/workspaces lists them)",
             )
         })
     }
