@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
-use postrider_domain::id::{DkimKeyId, DomainId, letters};
+use postrider_domain::id::{DkimKeyId, DomainId};
+use postrider_domain::schedule::rfc3339;
 use postrider_mail::dkim::SigningKey;
 use postrider_mail::mailbox::DomainName;
 use postrider_store::domain::{DkimKey, NewDkimKey, SendingDomain};
@@ -225,7 +226,12 @@ async fn new_key(web: &Web) -> Result<NewDkimKey, Problem> {
         Ok(Ok(made)) => made,
         Ok(Err(_)) | Err(_) => return Err(Problem::internal()),
     };
-    let selector = format!("pr{}", &letters(web.now())[4..]);
+    // The day for people, the rest so that two keys of one day differ.
+    let mut random = [0u8; 3];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Problem::internal())?;
+    let [a, b, c] = random;
+    let day: String = rfc3339(web.now()).chars().take(10).filter(char::is_ascii_digit).collect();
+    let selector = format!("pr{day}{a:02x}{b:02x}{c:02x}");
     Ok(NewDkimKey { selector, algorithm: "rsa2048".into(), private: SecretBytes::new(private), public_txt })
 }
 

@@ -1,0 +1,13 @@
+//! The web part as a whole: an in-process router over a store, on both databases.
+
+mod campaigns;
+mod idempotent;
+mod imports;
+mod matrix;
+mod openapi;
+mod people;
+mod problems;
+mod public;
+mod secrets;
+mod world;
+mod wrong_types;
