@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use postrider_domain::campaign::CampaignState;
 use postrider_domain::id::CampaignId;
@@ -18,10 +19,10 @@ use crate::shared::{Phase, Shared};
 
 /// Rows cancelled in one transaction: about 15 ms.
 const CANCEL_SLICE: u32 = 200;
-/// A campaign that looks finished is asked about at most so often, in milliseconds of the monotonic clock.
-const FINISH_MS: i64 = 500;
+/// A campaign that looks finished is asked about at most so often.
+const FINISH: Duration = Duration::from_millis(200);
 /// Even one that does not look finished is asked about after this time: other nodes hold lanes of it.
-const FINISH_ANYWAY_MS: i64 = 10_000;
+const FINISH_ANYWAY: Duration = Duration::from_secs(10);
 
 /// Campaigns whose audience is being frozen here.
 #[derive(Default)]
@@ -31,7 +32,7 @@ struct Freezing(Mutex<HashMap<CampaignId, JoinHandle<()>>>);
 pub(crate) async fn run(shared: Arc<Shared>, scheduler: Arc<Scheduler>, book: Arc<Book>) {
     let mut bell = shared.store.bell().listen();
     let freezing = Freezing::default();
-    let mut asked: HashMap<CampaignId, i64> = HashMap::new();
+    let mut asked: HashMap<CampaignId, Instant> = HashMap::new();
     while shared.is_running() {
         start_due(&shared, &book, &freezing).await;
         if let Err(error) = look_after(&shared, &scheduler, &mut asked).await {
@@ -90,7 +91,7 @@ async fn start_due(shared: &Arc<Shared>, book: &Arc<Book>, freezing: &Freezing) 
 async fn look_after(
     shared: &Arc<Shared>,
     scheduler: &Scheduler,
-    asked: &mut HashMap<CampaignId, i64>,
+    asked: &mut HashMap<CampaignId, Instant>,
 ) -> Result<(), StoreError> {
     let running = shared.store.running_campaigns().await?;
     asked.retain(|campaign, _| running.iter().any(|r| r.campaign == *campaign));
@@ -98,13 +99,12 @@ async fn look_after(
         match campaign.state {
             CampaignState::Stopped => cancel(shared, campaign.campaign).await?,
             CampaignState::Sending | CampaignState::Paused => {
-                let now = shared.monotonic();
-                let last = asked.get(&campaign.campaign).copied().unwrap_or(i64::MIN / 2);
-                let pause = if scheduler.is_quiet(campaign.campaign) { FINISH_MS } else { FINISH_ANYWAY_MS };
-                if now - last < pause && now >= last {
+                // How often to ask is a matter of load, not of the mail's time: the machine's own clock.
+                let pause = if scheduler.is_quiet(campaign.campaign) { FINISH } else { FINISH_ANYWAY };
+                if asked.get(&campaign.campaign).is_some_and(|last| last.elapsed() < pause) {
                     continue;
                 }
-                asked.insert(campaign.campaign, now);
+                asked.insert(campaign.campaign, Instant::now());
                 if shared.store.finish_if_empty(campaign.campaign).await? {
                     tracing::info!(event = "campaign.done", campaign = %campaign.campaign);
                 }

@@ -21,10 +21,10 @@ use crate::sites::UNRESOLVED;
 const LEAST_PAUSE: Duration = Duration::from_millis(5);
 /// A flow whose plan cannot be made is asked again after this time.
 const STUCK_MS: i64 = 15_000;
-/// The first rows of campaign lanes are asked for at most so often, in milliseconds.
-const FULL_SCAN_MS: i64 = 2_000;
-/// Plans are read again after this time, in milliseconds, in case nobody rang.
-const PLANS_MS: i64 = 10_000;
+/// The first rows of campaign lanes are asked for at most so often.
+const FULL_SCAN: Duration = Duration::from_secs(2);
+/// Plans are read again after this time, in case nobody rang.
+const PLANS: Duration = Duration::from_secs(10);
 /// Lanes given back at a time when we own more than our share.
 const SURPLUS_AT_ONCE: i64 = 50;
 
@@ -48,20 +48,21 @@ impl Scheduler {
         let mut bell = self.shared.store.bell().listen();
         let poll = self.shared.config.times.poll;
         let mut next_poll = tokio::time::Instant::now();
-        let (mut scanned_at, mut planned_at) = (i64::MIN, i64::MIN);
+        // How often to ask is a matter of load, not of the mail's time: the machine's own clock.
+        let (mut scan_at, mut plan_at) = (next_poll, next_poll);
         let mut due = Due { work: true, rules: true, plans: true };
         loop {
             if !self.shared.is_running() {
                 return;
             }
-            let monotonic = self.shared.monotonic();
-            if tokio::time::Instant::now() >= next_poll {
-                next_poll = tokio::time::Instant::now() + poll;
+            let now = tokio::time::Instant::now();
+            if now >= next_poll {
+                next_poll = now + poll;
                 due.work = true;
                 due.rules = true;
             }
-            if due.plans || monotonic - planned_at >= PLANS_MS || planned_at == i64::MIN {
-                planned_at = monotonic;
+            if due.plans || now >= plan_at {
+                plan_at = now + PLANS;
                 self.refresh_plans(&book).await;
             }
             if due.work && self.lease(&book).await {
@@ -72,9 +73,9 @@ impl Scheduler {
                 self.refresh_rules().await;
             }
             if due.work {
-                let full = scanned_at == i64::MIN || monotonic - scanned_at >= FULL_SCAN_MS;
+                let full = now >= scan_at;
                 if full {
-                    scanned_at = monotonic;
+                    scan_at = now + FULL_SCAN;
                 }
                 self.scan(full).await;
             }
