@@ -14,7 +14,6 @@ use crate::Store;
 use crate::contact::marks_text;
 use crate::import::{Import, RefusedRow};
 use crate::import_slice::ImportRow;
-use crate::read::to_json;
 
 /// A contact as the slice leaves it.
 pub(crate) struct Merged {
@@ -80,7 +79,7 @@ pub(crate) struct ContactRow<'a> {
     m: &'a str,
     n: &'a str,
     d: &'a str,
-    a: String,
+    a: &'a Attributes,
     z: Option<&'a str>,
     l: Option<&'a str>,
     s: &'a str,
@@ -175,7 +174,7 @@ impl<'a> Slice<'a> {
                 m: &contact.mailbox,
                 n: norm,
                 d: &contact.domain,
-                a: to_json(&contact.attributes),
+                a: &contact.attributes,
                 z: contact.zone.as_deref(),
                 l: contact.language.as_deref(),
                 s: contact.address_state.as_str(),

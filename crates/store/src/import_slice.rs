@@ -9,6 +9,7 @@ use postrider_domain::consent::{ConsentActor, ConsentState, Evidence, LedgerKind
 use postrider_domain::contact::{AddressMark, AddressState, Attributes};
 use postrider_domain::id::{ContactId, ListId, PurposeId, WorkspaceId};
 use postrider_domain::import::ImportCounts;
+use serde::Serialize;
 
 use crate::Store;
 use crate::contact::parse_marks;
@@ -69,6 +70,13 @@ pub enum SliceAnswer {
     Committed(ImportCounts),
     /// The import was stopped, or another node has it: read no further.
     NotRunning,
+}
+
+/// A consent and the entry that it rests on.
+#[derive(Serialize)]
+struct GrantedRow {
+    c: i64,
+    s: i64,
 }
 
 impl Store {
@@ -314,26 +322,18 @@ impl Store {
         if granted.is_empty() {
             return Ok(());
         }
-        let by = slice.import.id.to_string();
-        let entries: Vec<Payload> = granted
-            .iter()
-            .map(|contact| Payload {
-                kind: LedgerKind::Granted,
-                contact: Some(*contact),
-                purpose: Some(purpose),
-                at: now,
-                actor: ConsentActor::Import,
-                by: by.clone(),
-                evidence: Some(evidence.clone()),
-                erased: Vec::new(),
-            })
-            .collect();
-        let first = self.append_to_ledger(tx, slice.workspace, &entries).await?;
-        let rows: Vec<_> = granted
-            .iter()
-            .zip(first..)
-            .map(|(contact, seq)| serde_json::json!({ "c": contact.get(), "s": seq }))
-            .collect();
+        let alike = Payload {
+            kind: LedgerKind::Granted,
+            contact: granted.first().copied(),
+            purpose: Some(purpose),
+            at: now,
+            actor: ConsentActor::Import,
+            by: slice.import.id.to_string(),
+            evidence: Some(evidence),
+            erased: Vec::new(),
+        };
+        let first = self.append_alike_to_ledger(tx, slice.workspace, &alike, &granted).await?;
+        let rows: Vec<GrantedRow> = granted.iter().zip(first..).map(|(c, s)| GrantedRow { c: c.get(), s }).collect();
         tx.execute(
             sql!(
                 "INSERT INTO consent (contact_id, purpose_id, workspace_id, state, basis, since, ledger_seq) \

@@ -120,19 +120,35 @@ fn digest(bytes: Vec<u8>, column: &str) -> Result<[u8; 32]> {
     bytes.try_into().map_err(|_| StoreError::Corrupt(format!("column ledger.{column} has not 32 bytes")))
 }
 
-/// One row as the set insert takes it.
+/// A batch of links: what the set inserts take beside the payloads, as three runs of bytes.
+struct Links {
+    /// The number of the first entry.
+    first: i64,
+    /// Salts, 16 bytes each.
+    salts: Vec<u8>,
+    /// Commitments, 32 bytes each.
+    commitments: Vec<u8>,
+    /// The mac before the first entry, then each entry's own: entry `i` follows mac `i` and has mac `i + 1`.
+    macs: Vec<u8>,
+}
+
+/// One row as the set insert takes it; `i` is its place in the runs of bytes.
 #[derive(Serialize)]
 struct NewRow<'a> {
-    seq: i64,
-    prev: String,
-    commitment: String,
-    mac: String,
-    salt: String,
-    payload: String,
-    kind: &'a str,
-    contact: Option<i64>,
-    purpose: Option<i64>,
-    at: i64,
+    i: usize,
+    y: &'a str,
+    k: &'a str,
+    c: Option<i64>,
+    p: Option<i64>,
+    t: i64,
+}
+
+/// As [`NewRow`], for entries that differ in their contact only.
+#[derive(Serialize)]
+struct AlikeRow<'a> {
+    i: usize,
+    c: i64,
+    n: &'a str,
 }
 
 impl Store {
@@ -154,6 +170,93 @@ impl Store {
         workspace: WorkspaceId,
         entries: &[Payload],
     ) -> Result<i64> {
+        let payloads: Vec<String> = entries.iter().map(to_json).collect();
+        let links = self.link(tx, workspace, &payloads).await?;
+        let rows: Vec<NewRow<'_>> = entries
+            .iter()
+            .zip(&payloads)
+            .enumerate()
+            .map(|(i, (entry, payload))| NewRow {
+                i,
+                y: payload,
+                k: entry.kind.as_str(),
+                c: entry.contact.map(ContactId::get),
+                p: entry.purpose.map(PurposeId::get),
+                t: entry.at,
+            })
+            .collect();
+        // The empty bytes tell PostgreSQL what kind of parameter the runs are.
+        tx.execute(
+            sql!(
+                "INSERT INTO ledger (workspace_id, seq, prev, commitment, mac, salt, payload, kind, contact_id, purpose_id, at) \
+                 SELECT $2, $3 + r.i, \
+                 substr(coalesce($4, {unhex ''}), CAST(r.i * 32 + 1 AS INTEGER), 32), \
+                 substr(coalesce($5, {unhex ''}), CAST(r.i * 32 + 1 AS INTEGER), 32), \
+                 substr(coalesce($4, {unhex ''}), CAST(r.i * 32 + 33 AS INTEGER), 32), \
+                 substr(coalesce($6, {unhex ''}), CAST(r.i * 16 + 1 AS INTEGER), 16), r.y, r.k, r.c, r.p, r.t \
+                 FROM {rows $1 (i bigint, y text, k text, c bigint, p bigint, t bigint)} r"
+            ),
+            args![to_json(&rows), workspace, links.first, links.macs, links.commitments, links.salts],
+        )
+        .await?;
+        Ok(links.first)
+    }
+
+    /// As [`Store::append_to_ledger`] for many contacts with one and the same evidence: what they have in common travels
+    /// once. `alike` is the entry of the first contact.
+    pub(crate) async fn append_alike_to_ledger(
+        &self,
+        tx: &mut Tx,
+        workspace: WorkspaceId,
+        alike: &Payload,
+        contacts: &[ContactId],
+    ) -> Result<i64> {
+        let whole = to_json(alike);
+        let name = alike.contact.map(|contact| contact.to_string()).unwrap_or_default();
+        // The contact is the second field, after a word of ours: its first coming is the field itself.
+        let (before, after) = whole
+            .split_once(&name)
+            .ok_or_else(|| StoreError::Corrupt("an entry for many contacts names none".into()))?;
+        let names: Vec<String> = contacts.iter().map(ContactId::to_string).collect();
+        let payloads: Vec<String> = names.iter().map(|name| [before, name, after].concat()).collect();
+        let links = self.link(tx, workspace, &payloads).await?;
+        let rows: Vec<AlikeRow<'_>> = contacts
+            .iter()
+            .zip(&names)
+            .enumerate()
+            .map(|(i, (contact, n))| AlikeRow { i, c: contact.get(), n })
+            .collect();
+        tx.execute(
+            sql!(
+                "INSERT INTO ledger (workspace_id, seq, prev, commitment, mac, salt, payload, kind, contact_id, purpose_id, at) \
+                 SELECT $2, $3 + r.i, \
+                 substr(coalesce($4, {unhex ''}), CAST(r.i * 32 + 1 AS INTEGER), 32), \
+                 substr(coalesce($5, {unhex ''}), CAST(r.i * 32 + 1 AS INTEGER), 32), \
+                 substr(coalesce($4, {unhex ''}), CAST(r.i * 32 + 33 AS INTEGER), 32), \
+                 substr(coalesce($6, {unhex ''}), CAST(r.i * 16 + 1 AS INTEGER), 16), \
+                 $7 || r.n || $8, $9, r.c, $10, $11 \
+                 FROM {rows $1 (i bigint, c bigint, n text)} r"
+            ),
+            args![
+                to_json(&rows),
+                workspace,
+                links.first,
+                links.macs,
+                links.commitments,
+                links.salts,
+                before,
+                after,
+                alike.kind.as_str(),
+                alike.purpose,
+                alike.at
+            ],
+        )
+        .await?;
+        Ok(links.first)
+    }
+
+    /// Holds the head, computes the links of a batch and moves the head past it.
+    async fn link(&self, tx: &mut Tx, workspace: WorkspaceId, payloads: &[String]) -> Result<Links> {
         let head = tx
             .opt(sql!("SELECT seq, hash FROM ledger_head WHERE workspace_id = $1 {for_update}"), args![workspace])
             .await?
@@ -161,44 +264,24 @@ impl Store {
         let first = head.int("seq")? + 1;
         let mut prev = digest(head.bytes("hash")?, "hash")?;
         let key = chain_key(self, workspace);
-        let mut salts = vec![0u8; SALT * entries.len()];
+        let mut salts = vec![0u8; SALT * payloads.len()];
         fill_random(&mut salts)?;
-        let mut rows = Vec::with_capacity(entries.len());
-        for ((seq, entry), salt) in (first..).zip(entries).zip(salts.chunks_exact(SALT)) {
-            let payload = to_json(entry);
+        let mut commitments = Vec::with_capacity(32 * payloads.len());
+        let mut macs = Vec::with_capacity(32 * (payloads.len() + 1));
+        macs.extend_from_slice(&prev);
+        for ((seq, payload), salt) in (first..).zip(payloads).zip(salts.chunks_exact(SALT)) {
             let commitment = commitment(salt, payload.as_bytes());
-            let mac = mac(&key, seq, &prev, &commitment);
-            rows.push(NewRow {
-                seq,
-                prev: hex(&prev),
-                commitment: hex(&commitment),
-                mac: hex(&mac),
-                salt: hex(salt),
-                payload,
-                kind: entry.kind.as_str(),
-                contact: entry.contact.map(ContactId::get),
-                purpose: entry.purpose.map(PurposeId::get),
-                at: entry.at,
-            });
-            prev = mac;
+            prev = mac(&key, seq, &prev, &commitment);
+            commitments.extend_from_slice(&commitment);
+            macs.extend_from_slice(&prev);
         }
-        let count = i64::try_from(rows.len()).expect("a batch fits in memory");
-        tx.execute(
-            sql!(
-                "INSERT INTO ledger (workspace_id, seq, prev, commitment, mac, salt, payload, kind, contact_id, purpose_id, at) \
-                 SELECT $2, r.seq, {unhex r.prev}, {unhex r.commitment}, {unhex r.mac}, {unhex r.salt}, r.payload, r.kind, \
-                 r.contact, r.purpose, r.at FROM {rows $1 (seq bigint, prev text, commitment text, mac text, salt text, \
-                 payload text, kind text, contact bigint, purpose bigint, at bigint)} r"
-            ),
-            args![to_json(&rows), workspace],
-        )
-        .await?;
+        let count = i64::try_from(payloads.len()).expect("a batch fits in memory");
         tx.execute(
             sql!("UPDATE ledger_head SET seq = seq + $2, hash = $3, count = count + $2 WHERE workspace_id = $1"),
             args![workspace, count, prev],
         )
         .await?;
-        Ok(first)
+        Ok(Links { first, salts, commitments, macs })
     }
 
     /// Takes salt and payload of a contact's entries away and appends the entry that says so.

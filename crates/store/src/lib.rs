@@ -77,29 +77,29 @@ pub use seal::KeyPurpose;
 pub use store::{Database, Store, StoreConfig};
 
 #[cfg(test)]
-mod catalogue_tests;
-#[cfg(test)]
-mod queue_rig;
-#[cfg(test)]
-mod queue_states_tests;
-#[cfg(test)]
-mod freeze_tests;
-#[cfg(test)]
-mod queue_tests;
-#[cfg(test)]
-mod race_tests;
-#[cfg(test)]
 mod access_tests;
 #[cfg(test)]
 mod book_rig;
 #[cfg(test)]
 mod book_tests;
 #[cfg(test)]
+mod catalogue_tests;
+#[cfg(test)]
 mod consent_tests;
 #[cfg(test)]
 mod erase_tests;
 #[cfg(test)]
+mod freeze_tests;
+#[cfg(test)]
 mod import_tests;
+#[cfg(test)]
+mod queue_rig;
+#[cfg(test)]
+mod queue_states_tests;
+#[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod report_tests;
 #[cfg(test)]
