@@ -38,7 +38,7 @@ pub(crate) enum Found {
     /// It takes no mail.
     NullMx,
     /// It does not exist, or has neither MX nor address.
-    NotFound,
+    Nowhere,
     /// DNS did not say.
     Temporary(String),
 }
@@ -47,8 +47,8 @@ pub(crate) enum Found {
 pub(crate) async fn look_up(shared: &Shared, domain: &DomainName) -> Found {
     match shared.config.resolver.mx(domain).await {
         Ok(MxAnswer::NullMx) => Found::NullMx,
-        Ok(MxAnswer::Hosts(hosts)) => site_of(&hosts).map_or(Found::NotFound, Found::Site),
-        Err(ResolveError::NotFound) => Found::NotFound,
+        Ok(MxAnswer::Hosts(hosts)) => site_of(&hosts).map_or(Found::Nowhere, Found::Site),
+        Err(ResolveError::NotFound) => Found::Nowhere,
         Err(ResolveError::Temporary(why)) => Found::Temporary(why),
     }
 }
@@ -59,19 +59,19 @@ pub(crate) fn to_remember(shared: &Shared, name: &str, found: &Found) -> MailDom
     let (state, keep) = match found {
         Found::Site(_) => (DomainState::Found, shared.config.times.site_ttl_ms),
         Found::NullMx => (DomainState::NullMx, shared.config.times.site_ttl_ms),
-        Found::NotFound => (DomainState::NxDomain, shared.config.times.nxdomain_second_look_ms),
+        Found::Nowhere => (DomainState::NxDomain, shared.config.times.nxdomain_second_look_ms),
         Found::Temporary(_) => (DomainState::Unknown, TEMPORARY_MS),
     };
     MailDomain {
         name: name.to_owned(),
         site: match found {
             Found::Site(site) => Some(site.clone()),
-            Found::NullMx | Found::NotFound | Found::Temporary(_) => None,
+            Found::NullMx | Found::Nowhere | Found::Temporary(_) => None,
         },
         state,
         resolved_at: now,
         look_again_at: now + keep,
-        nxdomain_since: (*found == Found::NotFound).then_some(now),
+        nxdomain_since: (*found == Found::Nowhere).then_some(now),
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn not_found(shared: &Shared, domain: &str) -> Ended {
     };
     let since = known.as_ref().and_then(|d| d.nxdomain_since);
     if since.is_none()
-        && let Err(error) = shared.store.remember_domains(&[to_remember(shared, domain, &Found::NotFound)]).await
+        && let Err(error) = shared.store.remember_domains(&[to_remember(shared, domain, &Found::Nowhere)]).await
     {
         shared.complain("remember a mail domain", &error);
     }
@@ -137,7 +137,7 @@ async fn find(shared: &Shared, names: Vec<String>) -> Result<HashMap<String, Fou
         .map(|name| async move {
             let found = match DomainName::parse(&name) {
                 Ok(domain) => look_up(shared, &domain).await,
-                Err(_) => Found::NotFound,
+                Err(_) => Found::Nowhere,
             };
             (name, found)
         })
@@ -217,7 +217,7 @@ impl Kit {
         let found = find(shared, by_domain.keys().cloned().collect()).await?;
         let since: HashMap<String, Option<i64>> = {
             let missing: Vec<String> =
-                found.iter().filter(|(_, f)| **f == Found::NotFound).map(|(name, _)| name.clone()).collect();
+                found.iter().filter(|(_, f)| **f == Found::Nowhere).map(|(name, _)| name.clone()).collect();
             if missing.is_empty() {
                 HashMap::new()
             } else {
@@ -233,7 +233,7 @@ impl Kit {
                     continue;
                 }
                 Some(Found::NullMx) => null_mx(),
-                Some(Found::NotFound) => {
+                Some(Found::Nowhere) => {
                     let since = since.get(&domain).copied().flatten();
                     judge_not_found(since, shared.now(), shared.config.times.nxdomain_second_look_ms)
                 }

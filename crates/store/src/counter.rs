@@ -108,7 +108,11 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn accepted_by_node(&self, workspace: WorkspaceId, campaign: CampaignId) -> Result<BTreeMap<String, i64>> {
+    pub async fn accepted_by_node(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+    ) -> Result<BTreeMap<String, i64>> {
         let rows = self
             .read()
             .await?

@@ -48,7 +48,7 @@ impl FolderLock {
     fn note(&mut self, word: &str) -> std::io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
-        write!(self.file, "{} {word}\n", std::process::id())?;
+        writeln!(self.file, "{} {word}", std::process::id())?;
         self.file.sync_data()
     }
 }

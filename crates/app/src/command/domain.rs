@@ -38,7 +38,12 @@ pub async fn run(client: &Client, show: Show, command: DomainCommand) -> anyhow:
                     .flatten()
                     .map(|r| {
                         let state = if r["ok"].as_bool() == Some(true) { "ok" } else { "missing" };
-                        vec![state.to_owned(), table::text(r, "type"), table::text(r, "name"), table::text(r, "problem")]
+                        vec![
+                            state.to_owned(),
+                            table::text(r, "type"),
+                            table::text(r, "name"),
+                            table::text(r, "problem"),
+                        ]
                     })
                     .collect();
                 if rows.is_empty() { a.to_string() } else { table::table(&["state", "type", "name", "detail"], &rows) }

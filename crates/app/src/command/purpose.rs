@@ -10,7 +10,10 @@ pub async fn run(client: &Client, show: Show, command: PurposeCommand) -> anyhow
     match command {
         PurposeCommand::Create { name, kind, wording, language } => {
             let there = all(client, "/api/v1/purposes").await?;
-            let purpose = match there.into_iter().find(|p| p["name"].as_str() == Some(&name) && p["kind"].as_str() == Some(&kind)) {
+            let purpose = match there
+                .into_iter()
+                .find(|p| p["name"].as_str() == Some(&name) && p["kind"].as_str() == Some(&kind))
+            {
                 Some(purpose) => purpose,
                 None => client.post("/api/v1/purposes", &json!({ "name": name, "kind": kind })).await?,
             };
