@@ -179,6 +179,19 @@ fn texts_of_every_length_keep_to_76_columns() {
 }
 
 #[test]
+fn one_prepared_version_serves_all_threads() {
+    fn is_shared<T: Send + Sync + 'static>(_: &T) {}
+    let prepared = prepare(&html("<p>{% if city %}{{ city|upper }}{% endif %}</p>"));
+    is_shared(&prepared);
+    let first = render(&prepared, json!({ "city": "Rome" })).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(render(&prepared, json!({ "city": "Rome" })).unwrap(), first));
+        }
+    });
+}
+
+#[test]
 fn a_version_of_another_renderer_is_refused() {
     let bytes = prepare(&plain("x")).compiled().to_bytes();
     let text = String::from_utf8(bytes).unwrap();

@@ -333,6 +333,9 @@ impl State {
                         found.misnested.push((skipped, at));
                     }
                 }
+            } else if name == "p" || name == "br" {
+                // HTML 13.2.6.4.7: an end tag without its start makes a whole element.
+                found.elements += 1;
             } else if !VOID.contains(&name.as_str()) && !closes_itself(&name) {
                 found.misnested.push((name, self.tag_at));
             }
