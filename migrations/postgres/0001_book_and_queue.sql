@@ -108,6 +108,7 @@ CREATE TABLE contact (
   UNIQUE (workspace_id, mailbox_norm)
 );
 CREATE INDEX contact_page ON contact (workspace_id, id);
+CREATE INDEX contact_erased ON contact (erased_at) WHERE erased_at IS NOT NULL;
 
 CREATE TABLE list (
   id BIGINT NOT NULL PRIMARY KEY,

@@ -107,6 +107,7 @@ CREATE TABLE contact (
   UNIQUE (workspace_id, mailbox_norm)
 ) STRICT;
 CREATE INDEX contact_page ON contact (workspace_id, id);
+CREATE INDEX contact_erased ON contact (erased_at) WHERE erased_at IS NOT NULL;
 
 CREATE TABLE list (
   id INTEGER NOT NULL PRIMARY KEY,

@@ -6,6 +6,7 @@ use postrider_domain::id::{CampaignId, ContactId, MessageId, WorkspaceId};
 use postrider_domain::outcome::{OutcomeKind, ReportStatus};
 
 use crate::Store;
+use crate::counter::{HELD, IN_DOUBT};
 use crate::error::Result;
 use crate::page::{Page, PageRequest};
 use crate::read::not_found;
@@ -85,6 +86,25 @@ impl Store {
     ) -> Result<Page<DeliveryRow>> {
         let after: i64 = page.position("delivery-open")?.unwrap_or(0);
         let limit = page.rows();
+        // Few rows of a long queue are in doubt or held, and they stand near its front: knowing how many there are lets
+        // the search stop when it has them.
+        let counts = self.campaign_counts(workspace, campaign).await?;
+        let of = |name: &str| counts.get(name).copied().unwrap_or(0);
+        let there = match status {
+            ReportStatus::InDoubt => of(IN_DOUBT),
+            ReportStatus::Held => of(HELD),
+            ReportStatus::Queued
+            | ReportStatus::Sent
+            | ReportStatus::Bounced
+            | ReportStatus::Timeout
+            | ReportStatus::Expired
+            | ReportStatus::Withheld
+            | ReportStatus::Cancelled
+            | ReportStatus::Assumed => i64::MAX,
+        };
+        if there <= 0 {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
         let rows = self
             .read()
             .await?
@@ -97,7 +117,7 @@ impl Store {
                      AND CASE WHEN q.doubt_epoch IS NOT NULL THEN 'IN_DOUBT' WHEN q.held_reason IS NOT NULL THEN 'HELD' \
                      ELSE 'QUEUED' END = $4 ORDER BY d.id LIMIT $5"
                 ),
-                args![workspace, campaign, after, status.as_str(), limit + 1],
+                args![workspace, campaign, after, status.as_str(), there.min(limit + 1)],
             )
             .await?;
         let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;

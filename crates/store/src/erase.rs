@@ -76,6 +76,35 @@ impl Store {
         Ok(erasure)
     }
 
+    /// Takes away what attempts that were in the air during an erasure wrote after it; the number of attempts. For the
+    /// retention task, with a `since` (i64 milliseconds UTC) that lies before its last run by more than an attempt takes.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn scrub_erased(&self, since: i64) -> Result<u64> {
+        let mut tx = self.begin(Lane::Bulk).await?;
+        let late = tx
+            .all(
+                sql!(
+                    "SELECT d.id FROM contact c JOIN delivery d ON d.contact_id = c.id WHERE c.erased_at > $1 \
+                     AND (d.last_text IS NOT NULL OR EXISTS \
+                     (SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.text <> '')) LIMIT 1000"
+                ),
+                args![since],
+            )
+            .await?;
+        if late.is_empty() {
+            return Ok(0);
+        }
+        let ids = to_json(&late.iter().map(|row| row.int("id")).collect::<Result<Vec<_>>>()?);
+        tx.execute(sql!("UPDATE delivery SET last_text = NULL WHERE id IN {ids $1}"), args![ids.as_str()]).await?;
+        let scrubbed = tx
+            .execute(sql!("UPDATE attempt SET text = '' WHERE text <> '' AND delivery_id IN {ids $1}"), args![ids])
+            .await?;
+        tx.commit().await?;
+        Ok(scrubbed)
+    }
+
     /// Takes mailbox, variables and remote texts out of the contact's deliveries, and deletes single messages to it.
     async fn erase_deliveries(
         &self,

@@ -254,3 +254,30 @@ async fn an_erasure_takes_nothing_from_others() {
         assert!(store.verify_ledger(home.workspace).await.unwrap().is_whole());
     }
 }
+
+#[tokio::test]
+async fn what_was_in_the_air_is_scrubbed_when_it_lands() {
+    for store in open_both("scrub").await {
+        let home = place(&store, "Home").await;
+        let ann = contact(&store, home, WHO).await;
+        let began = store.now() - 1;
+        store.erase_contact(home.workspace, &BY, ann).await.unwrap();
+        assert_eq!(store.scrub_erased(began).await.unwrap(), 0);
+        let late = delivery(&store, home.workspace, Some(ann), None).await;
+        let mut tx = store.begin(Lane::Web).await.unwrap();
+        // As an attempt leaves it whose mailbox the erasure had taken away already.
+        tx.execute(
+            sql!("UPDATE delivery SET mailbox = '', mailbox_norm = 'erased', vars = NULL WHERE id = $1"),
+            args![late],
+        )
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+        let mut found = search(&store, "gertrude").await;
+        found.sort();
+        assert_eq!(found, ["attempt.text", "delivery.last_text"]);
+        assert_eq!(store.scrub_erased(began).await.unwrap(), 1);
+        assert_eq!(search(&store, "gertrude").await, Vec::<String>::new());
+        assert_eq!(store.scrub_erased(began).await.unwrap(), 0);
+    }
+}
