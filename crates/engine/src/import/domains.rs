@@ -95,7 +95,7 @@ impl Domains {
             let (state, keep) = match answer {
                 Found::Site(_) => (AddressState::Mailable, shared.config.times.site_ttl_ms),
                 Found::NullMx => (AddressState::NullMx, shared.config.times.site_ttl_ms),
-                Found::NotFound => (AddressState::NoMailServer, UNKNOWN_MS),
+                Found::Nowhere => (AddressState::NoMailServer, UNKNOWN_MS),
                 Found::Temporary(_) => (AddressState::Unchecked, UNKNOWN_MS),
             };
             found.push((name, state, now + keep));
