@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
 
+use crate::input::RECEIVE;
 use crate::multipart::{Multipart, boundary};
 
 /// Most bytes of a form on a public page.
@@ -35,7 +36,8 @@ impl Form {
 /// Reads a form. What cannot be read gives the fields read so far: a provider's odd body must not keep
 /// anybody subscribed, and the page asks again when a field is missing.
 pub async fn read(headers: &HeaderMap, body: Body) -> Form {
-    let Ok(collected) = Limited::new(body, MAX_FORM).collect().await else { return Form::default() };
+    let received = tokio::time::timeout(RECEIVE, Limited::new(body, MAX_FORM).collect()).await;
+    let Ok(Ok(collected)) = received else { return Form::default() };
     let bytes = collected.to_bytes();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     match boundary(content_type) {
@@ -107,7 +109,11 @@ mod tests {
     fn form(content_type: &str, body: &'static str) -> Form {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read(&headers, Body::from(body)))
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(read(&headers, Body::from(body)))
     }
 
     #[test]

@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::Web;
 use crate::api::Retry;
-use crate::caller::Caller;
+use crate::caller::{Caller, Person};
 use crate::client::Client;
-use crate::idempotency;
+use crate::idempotency::{self, Asker};
 use crate::rule::Rule;
 
 /// What the guard of one route knows.
@@ -30,10 +30,13 @@ pub async fn guard(with: Guard, request: Request, next: Next) -> Response {
     if let Err(problem) = web.admit(with.rule, &mut parts, client).await {
         return problem.into_response();
     }
-    let caller = parts.extensions.get::<Caller>().cloned();
+    let asker = match parts.extensions.get::<Caller>() {
+        Some(caller) => Some(Asker::from(caller)),
+        None => parts.extensions.get::<Person>().map(Asker::from),
+    };
     let request = Request::from_parts(parts, body);
-    match (with.retry, caller) {
-        (Retry::Replay, Some(caller)) => match idempotency::replay(&web, &caller, request, next).await {
+    match (with.retry, asker) {
+        (Retry::Replay, Some(asker)) => match idempotency::replay(&web, &asker, request, next).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         },

@@ -7,10 +7,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
+use postrider_domain::id::WorkspaceId;
+use postrider_store::actor::Actor;
 use postrider_store::idempotency::{Once, OnceRequest};
 
 use crate::Web;
-use crate::caller::Caller;
+use crate::caller::{Caller, Person};
 use crate::input::{MAX_JSON, collect};
 use crate::problem::Problem;
 
@@ -27,6 +29,26 @@ pub struct Key(pub String);
 /// In the extensions of an answer: the store has kept it already.
 #[derive(Debug, Clone, Copy)]
 pub struct Completed;
+
+/// Who repeats a request, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    workspace: WorkspaceId,
+    actor: Actor,
+}
+
+impl From<&Caller> for Asker {
+    fn from(caller: &Caller) -> Asker {
+        Asker { workspace: caller.workspace, actor: caller.actor }
+    }
+}
+
+impl From<&Person> for Asker {
+    /// For routes that work in no workspace: their keys are kept under a number that no workspace has.
+    fn from(person: &Person) -> Asker {
+        Asker { workspace: WorkspaceId(0), actor: person.known.actor() }
+    }
+}
 
 /// What to do with a request that has a key.
 pub enum Begun {
@@ -55,7 +77,7 @@ pub fn key(headers: &HeaderMap) -> Result<Option<Key>, Problem> {
 /// 422 when the key stands for another request, 409 when the same request is being carried out.
 pub async fn begin(
     web: &Web,
-    caller: &Caller,
+    asker: &Asker,
     key: &Key,
     method: &Method,
     path: &str,
@@ -63,7 +85,7 @@ pub async fn begin(
 ) -> Result<Begun, Problem> {
     let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     // Who asks is part of the request: two callers of one workspace must not see each other's answers.
-    digest.update(format!("{:?}\n", caller.actor).as_bytes());
+    digest.update(format!("{:?}\n", asker.actor).as_bytes());
     digest.update(said);
     let request = OnceRequest {
         key: key.0.clone(),
@@ -71,7 +93,7 @@ pub async fn begin(
         path: path.to_owned(),
         hash: digest.finish().as_ref().to_vec(),
     };
-    match web.store().begin_once(caller.workspace, &request).await? {
+    match web.store().begin_once(asker.workspace, &request).await? {
         Once::Fresh => Ok(Begun::Fresh),
         Once::Replay { status, body } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -97,28 +119,28 @@ pub async fn begin(
 ///
 /// # Errors
 /// The database fails.
-pub async fn finish(web: &Web, caller: &Caller, key: &Key, status: StatusCode, body: &[u8]) -> Result<(), Problem> {
-    Ok(web.store().finish_once(caller.workspace, &key.0, status.as_u16(), body).await?)
+pub async fn finish(web: &Web, asker: &Asker, key: &Key, status: StatusCode, body: &[u8]) -> Result<(), Problem> {
+    Ok(web.store().finish_once(asker.workspace, &key.0, status.as_u16(), body).await?)
 }
 
 /// Forgets a request that changed nothing, so that it can be tried again with the same key.
 ///
 /// # Errors
 /// The database fails.
-pub async fn forget(web: &Web, caller: &Caller, key: &Key) -> Result<(), Problem> {
-    Ok(web.store().abandon_once(caller.workspace, &key.0).await?)
+pub async fn forget(web: &Web, asker: &Asker, key: &Key) -> Result<(), Problem> {
+    Ok(web.store().abandon_once(asker.workspace, &key.0).await?)
 }
 
 /// Runs a handler once for each key.
 ///
 /// # Errors
 /// As [`begin`].
-pub async fn replay(web: &Web, caller: &Caller, request: Request, next: Next) -> Result<Response, Problem> {
+pub async fn replay(web: &Web, asker: &Asker, request: Request, next: Next) -> Result<Response, Problem> {
     let Some(key) = key(request.headers())? else { return Ok(next.run(request).await) };
     let (mut parts, body) = request.into_parts();
     let body = collect(body, MAX_JSON).await?;
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    match begin(web, caller, &key, &parts.method, &path, &body).await? {
+    match begin(web, asker, &key, &parts.method, &path, &body).await? {
         Begun::Replay(response) => return Ok(response),
         Begun::Fresh => {}
     }
@@ -129,11 +151,11 @@ pub async fn replay(web: &Web, caller: &Caller, request: Request, next: Next) ->
     }
     if !response.status().is_success() {
         // Nothing was done: the same key may try again, with a corrected request too.
-        forget(web, caller, &key).await?;
+        forget(web, asker, &key).await?;
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map_err(|_| Problem::internal())?.to_bytes();
-    finish(web, caller, &key, parts.status, &body).await?;
+    finish(web, asker, &key, parts.status, &body).await?;
     Ok(Response::from_parts(parts, body.into()))
 }

@@ -16,6 +16,9 @@ use crate::problem::Problem;
 /// Most bytes of a JSON body: a campaign with a 512 KiB template, escaped, fits.
 pub const MAX_JSON: usize = 2 * 1024 * 1024;
 
+/// Longest time that a body of this size may take.
+pub const RECEIVE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// A JSON body of a known form; unknown fields are refused by the types themselves.
 pub struct Json<T>(pub T);
 
@@ -53,7 +56,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// The whole body, at most `limit` bytes.
 pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    match Limited::new(body, limit).collect().await {
+    let Ok(received) = tokio::time::timeout(RECEIVE, Limited::new(body, limit).collect()).await else {
+        return Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "too_slow",
+            "the body took longer than a minute: send it again",
+        ));
+    };
+    match received {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -180,7 +180,10 @@ pub fn openapi() -> String {
 pub fn router(config: WebConfig) -> axum::Router {
     let (router, document) = routes().finish();
     let openapi = serde_json::to_vec(&document).expect("the document is plain data").into();
+    outer::wrap(router, web(config, openapi))
+}
+
+fn web(config: WebConfig, openapi: Bytes) -> Web {
     let log_ins = throttle::Throttle::new(config.clock.clone());
-    let web = Web(Arc::new(Shared { config, openapi, set_up: AtomicBool::new(false), log_ins }));
-    outer::wrap(router, web)
+    Web(Arc::new(Shared { config, openapi, set_up: AtomicBool::new(false), log_ins }))
 }

@@ -104,3 +104,35 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked; the panic hook has said where");
     Problem::internal().into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    async fn boom() -> &'static str {
+        panic!("planted-secret")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_without_details_and_the_next_request_works() {
+        let store = postrider_store::testing::open_sqlite("panic").await;
+        let folder = std::env::temp_dir();
+        let config = crate::WebConfig::new((*store).clone(), std::sync::Arc::new(store.clock.clone()), folder);
+        let mut api = crate::api::Api::default();
+        let op = crate::api::Op::new("test", "boom", "Panics");
+        api.add(Method::GET, "/boom", crate::rule::Rule::Public, op, boom);
+        let router = wrap(api.finish().0, crate::web(config, bytes::Bytes::new()));
+        for _ in 0..2 {
+            let mut request = Request::builder().uri("/boom").body(Body::empty()).expect("a request");
+            request.extensions_mut().insert(LocalAdmin);
+            let response = router.clone().oneshot(request).await.expect("an answer");
+            assert_eq!(response.status().as_u16(), 500);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+            let body = response.into_body().collect().await.expect("a body").to_bytes();
+            assert!(!String::from_utf8_lossy(&body).contains("planted"), "{body:?}");
+        }
+    }
+}

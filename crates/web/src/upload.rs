@@ -8,10 +8,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
 use crate::Web;
+use crate::input::RECEIVE;
 use crate::multipart::{Multipart, MultipartError, boundary};
 use crate::problem::Problem;
 
@@ -118,6 +119,19 @@ impl Growing {
     }
 }
 
+/// The pieces of a body; one that stops coming for a minute is a broken one.
+fn pieces(body: Body) -> impl Stream<Item = Result<Bytes, axum::Error>> + Unpin {
+    Box::pin(futures_util::stream::unfold(Some(body.into_data_stream()), |stream| async move {
+        let mut stream = stream?;
+        match tokio::time::timeout(RECEIVE, stream.next()).await {
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(stream))),
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Ok(None) => None,
+            Err(late) => Some((Err(axum::Error::new(late)), None)),
+        }
+    }))
+}
+
 /// Takes the body of a request to disk: `multipart/form-data` with `params` and `file`, or the bare file.
 ///
 /// # Errors
@@ -147,7 +161,7 @@ pub async fn receive(web: &Web, request: Request) -> Result<Upload, Problem> {
         }
         "text/csv" | "text/plain" | "text/tab-separated-values" | "application/octet-stream" | "application/csv" => {
             let mut growing = Growing::begin(web).await?;
-            let mut pieces = body.into_data_stream();
+            let mut pieces = pieces(body);
             while let Some(piece) = pieces.next().await {
                 let piece =
                     piece.map_err(|_| Problem::bad_request("the file could not be received in full: send it again"))?;
@@ -165,7 +179,7 @@ pub async fn receive(web: &Web, request: Request) -> Result<Upload, Problem> {
 
 async fn multipart(web: &Web, body: Body, boundary: &str) -> Result<Upload, Problem> {
     let unreadable = |error: MultipartError| Problem::bad_request(format!("the upload cannot be read: {error}"));
-    let mut parts = Multipart::new(body.into_data_stream(), boundary);
+    let mut parts = Multipart::new(pieces(body), boundary);
     let mut growing = None;
     let mut params = None;
     while let Some(head) = parts.next_part().await.map_err(unreadable)? {

@@ -16,7 +16,8 @@ use crate::caller::Caller;
 use crate::input::{Json, Path, Query};
 use crate::launch::{self, Checked};
 use crate::problem::Problem;
-use crate::resource::campaign::{CampaignView, view};
+use crate::resource::campaign::view;
+use crate::resource::campaign_view::CampaignView;
 use crate::resource::contact::mailbox;
 use crate::rule::Rule;
 use crate::schema::{self as s, FindingView};
@@ -25,8 +26,10 @@ use crate::schema::{self as s, FindingView};
 pub fn routes(api: &mut Api) {
     let read = Rule::Scope(Scope::CampaignsRead);
     let write = Rule::Scope(Scope::CampaignsWrite);
-    let action =
-        |id, summary| Op::new("campaigns", id, summary).gives::<CampaignView>(200, "The campaign as it is now.");
+    let action = |id, summary| {
+        let op = Op::new("campaigns", id, summary).gives::<CampaignView>(200, "The campaign as it is now.");
+        op.retry(Retry::Replay)
+    };
     api.add(
         Method::GET,
         "/api/v1/campaigns/{campaign}/check",

@@ -82,7 +82,8 @@ pub fn routes(api: &mut Api) {
         "/api/v1/imports/{import}/resume",
         write,
         Op::new("imports", "resume_import", "Let a stopped or failed import go on")
-            .gives::<ImportView>(200, "The import."),
+            .gives::<ImportView>(200, "The import.")
+            .retry(Retry::Replay),
         resume,
     );
     api.add(
@@ -283,6 +284,7 @@ async fn create(
     request: Request,
 ) -> Result<Response, Problem> {
     let key = idempotency::key(request.headers())?;
+    let asker = idempotency::Asker::from(&caller);
     let file = upload::receive(&web, request).await?;
     let params = params(file.params.as_deref().or(query.params.as_deref()).unwrap_or_default())?;
     let name =
@@ -292,7 +294,7 @@ async fn create(
     let said = serde_json::to_vec(&(&params, &name, &file.sha256)).map_err(|_| Problem::internal())?;
     let begun = match key {
         None => None,
-        Some(key) => match idempotency::begin(&web, &caller, &key, &Method::POST, "/api/v1/imports", &said).await? {
+        Some(key) => match idempotency::begin(&web, &asker, &key, &Method::POST, "/api/v1/imports", &said).await? {
             idempotency::Begun::Replay(response) => return Ok(response),
             idempotency::Begun::Fresh => Some(key),
         },
@@ -302,13 +304,13 @@ async fn create(
         (Ok(view), key) => {
             let body = serde_json::to_vec(&view).map_err(|_| Problem::internal())?;
             if let Some(key) = key {
-                idempotency::finish(&web, &caller, &key, StatusCode::ACCEPTED, &body).await?;
+                idempotency::finish(&web, &asker, &key, StatusCode::ACCEPTED, &body).await?;
             }
             Ok((StatusCode::ACCEPTED, [("content-type", "application/json")], body).into_response())
         }
         (Err(problem), key) => {
             if let Some(key) = key {
-                idempotency::forget(&web, &caller, &key).await?;
+                idempotency::forget(&web, &asker, &key).await?;
             }
             Err(problem)
         }

@@ -38,7 +38,7 @@ pub fn routes(api: &mut Api) {
             )
             .takes::<KeyInput>(json!({ "name": "shop", "scopes": ["send"] }))
             .gives::<NewKey>(201, "The key and its secret.")
-            .retry(Retry::Plain),
+            .retry(Retry::Replay),
         create,
     );
     api.add(

@@ -4,6 +4,7 @@ mod account;
 mod audit;
 mod campaign;
 mod campaign_action;
+mod campaign_view;
 mod consent;
 mod contact;
 mod delivery;

@@ -35,7 +35,7 @@ pub fn routes(api: &mut Api) {
             .about("From the command line on the server only. Give somebody a role in it with PUT /api/v1/accounts.")
             .takes::<WorkspaceInput>(json!({ "name": "Bakery", "public_url": "https://mail.example.org" }))
             .gives::<WorkspaceView>(201, "The workspace, with one purpose of each kind.")
-            .retry(Retry::Plain),
+            .retry(Retry::Replay),
         create,
     );
     api.add(

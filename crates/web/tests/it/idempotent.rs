@@ -34,7 +34,14 @@ async fn every_post_that_creates_or_sends_is_carried_out_once() {
         for (method, path, operation) in operations() {
             let takes =
                 operation["parameters"].as_array().into_iter().flatten().any(|p| p["name"] == "Idempotency-Key");
-            if method != "POST" || !takes || path == "/api/v1/imports" {
+            // What moves something from one state to another, and what keys may not do, is tried below.
+            let moves = ["/pause", "/resume", "/stop", "/unschedule"].iter().any(|word| path.ends_with(word));
+            if method != "POST"
+                || !takes
+                || moves
+                || path == "/api/v1/imports"
+                || operation["x-postrider-scope"] == "local"
+            {
                 continue;
             }
             let example = operation.pointer("/requestBody/content/application~1json/example").cloned();
@@ -113,5 +120,32 @@ async fn two_at_once_create_one() {
         let lists = world.get("/api/v1/lists").await.good("lists");
         let raced = lists["items"].as_array().unwrap().iter().filter(|l| l["name"] == "Raced").count();
         assert_eq!(raced, 1, "{}", world.kind);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moves_and_new_workspaces_are_carried_out_once_too() {
+    for world in both("moves").await {
+        let campaign = format!("/api/v1/campaigns/{}", world.id("campaign"));
+        world.post(&format!("{campaign}/start"), &json!({})).await.good("start");
+        for action in ["unschedule", "start", "stop"] {
+            let path = format!("{campaign}/{action}");
+            let body = (action == "start").then(|| json!({}));
+            let first = post(&world, &path, action, &world.ours.key, body.as_ref()).await;
+            let again = post(&world, &path, action, &world.ours.key, body.as_ref()).await;
+            assert_eq!((first.status.as_u16(), first.text()), (200, again.text()), "{} {action}", world.kind);
+            if action != "start" {
+                post(&world, &path, "another", &world.ours.key, body.as_ref()).await.problem(409, action);
+            }
+        }
+        let body = json!({ "name": "Third" });
+        let mut names = Vec::new();
+        for _ in 0..2 {
+            let mut request = request(Method::POST, "/api/v1/workspaces", "", Some(&body));
+            request.headers_mut().insert("idempotency-key", "w".parse().unwrap());
+            request.extensions_mut().insert(postrider_web::LocalAdmin);
+            names.push(send(&world.router, request).await.good("workspace")["id"].clone());
+        }
+        assert_eq!(names[0], names[1], "{}", world.kind);
     }
 }

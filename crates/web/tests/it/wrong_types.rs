@@ -214,3 +214,68 @@ async fn every_path_with_a_wrong_id_is_refused() {
         }
     }
 }
+
+/// Texts that break careless programs. Some fields may take some of them; none may break anything.
+const HOSTILE: &[&str] = &[
+    "a\u{0}b",
+    "\u{0}",
+    "a\r\nBcc: x@example.net",
+    "\u{2028}\u{85}\u{7f}\u{1b}[2J",
+    "' OR 1=1; --",
+    "{{ 7 * 7 }}{% for i in range(999999999) %}x{% endfor %}",
+    "\u{202e}\u{1f4a3}\u{fffe}e\u{301}",
+    "../../../etc/passwd",
+    "",
+    " ",
+    "%00%s%n",
+    "9999-12-31T23:59:59Z",
+    "0000-00-00T00:00:00+99:99",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_breaks_anything() {
+    let document = document();
+    let mut tried = 0;
+    for world in both("hostile").await {
+        let long = "x".repeat(100_000);
+        for (method, path, operation) in operations() {
+            let rule = &operation["x-postrider-scope"];
+            let about = format!("{} {method} {path}", world.kind);
+            if rule == "setup" || operation["operationId"] == "change_password" {
+                continue;
+            }
+            let filled = fill(&path, |name| world.id(name).to_owned());
+            if let Some(content) = operation.pointer("/requestBody/content/application~1json") {
+                let schema = resolve(&content["schema"], &document);
+                for (name, property) in schema["properties"].as_object().unwrap() {
+                    let kinds = types(property, &document);
+                    for text in HOSTILE.iter().copied().chain([long.as_str()]) {
+                        let value = match kinds.first().map(String::as_str) {
+                            Some("string") => json!(text),
+                            Some("array") => json!([text]),
+                            Some("object" | "any") => {
+                                json!({ "name": text, "body": text, "subject": text, "a": text, text: text })
+                            }
+                            _ => continue,
+                        };
+                        let mut body = content["example"].clone();
+                        body[name] = value;
+                        let body = body.to_string().into_bytes();
+                        let answer = raw(&world, rule, &method, &filled, "application/json", body).await;
+                        assert!(answer.status.as_u16() < 500, "{about} {name} = {text:?}: {}", answer.text());
+                        tried += 1;
+                    }
+                }
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query") {
+                for text in ["%00", "a%00b", "%FF", "%0D%0A", "%27%3B--", "%25", "_", "%5C", "%F4%8F%BF%BF"] {
+                    let path = format!("{filled}?{}={text}", parameter["name"].as_str().unwrap());
+                    let answer = raw(&world, rule, &method, &path, "text/csv", Vec::new()).await;
+                    assert!(answer.status.as_u16() < 500, "{about}: {path}: {}", answer.text());
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}
