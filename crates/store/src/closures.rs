@@ -105,7 +105,10 @@ mod tests {
         clock.advance(60_000);
         closures.close_contact(ContactId(7));
         assert!(closures.is_closed(contact, "a@example.org", marked_at), "marked before");
-        assert!(closures.is_closed(contact, "a@example.org", clock.monotonic_ms()), "the commit may still be on its way");
+        assert!(
+            closures.is_closed(contact, "a@example.org", clock.monotonic_ms()),
+            "the commit may still be on its way"
+        );
         assert!(!closures.is_closed(Some(ContactId(8)), "a@example.org", marked_at));
         clock.advance(TRANSACTION_MS);
         assert!(!closures.is_closed(contact, "a@example.org", clock.monotonic_ms()), "the mark has seen the commit");

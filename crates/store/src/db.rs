@@ -139,7 +139,6 @@ impl Db {
         Ok(())
     }
 
-
     /// Begins a write transaction; dropped without commit, it never was.
     pub(crate) async fn begin(&self, lane: Lane, bell: &Bell, instance: i64) -> Result<Tx> {
         let inner = match self {

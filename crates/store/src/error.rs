@@ -119,19 +119,43 @@ impl StoreError {
     /// Whether the disk or the database itself failed, as opposed to one statement (REL-11).
     pub fn is_storage_failure(&self) -> bool {
         match self {
-            // SQLITE_IOERR (10), SQLITE_FULL (13), SQLITE_CORRUPT (11), SQLITE_NOTADB (26), with extended codes;
-            // PostgreSQL classes 53 (resources), 58 (system), XX (internal) and 57P0x (shutdown).
-            StoreError::Database(sqlx::Error::Database(e)) => e.code().is_some_and(|c| {
-                c.parse::<i32>().map_or_else(
-                    |_| c.starts_with("58") || c.starts_with("XX"),
-                    |n| {
-                        e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
-                            && matches!(n & 0xff, 10 | 11 | 13 | 26)
-                    },
-                )
+            StoreError::Database(sqlx::Error::Database(e)) => e.code().is_some_and(|code| {
+                let sqlite = e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
+                if sqlite { is_sqlite_storage(&code) } else { is_postgres_storage(&code) }
             }),
             StoreError::Fatal(_) => true,
             _ => false,
+        }
+    }
+}
+
+/// SQLITE_IOERR (10), SQLITE_CORRUPT (11), SQLITE_FULL (13), SQLITE_NOTADB (26), extended codes included.
+fn is_sqlite_storage(code: &str) -> bool {
+    code.parse::<i32>().is_ok_and(|n| matches!(n & 0xff, 10 | 11 | 13 | 26))
+}
+
+/// Disk full, system errors, damaged data.
+fn is_postgres_storage(code: &str) -> bool {
+    code == "53100" || code.starts_with("58") || code.starts_with("XX")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_disk_is_told_from_a_failing_statement() {
+        for code in ["10", "13", "11", "26", "778", "1034"] {
+            assert!(is_sqlite_storage(code), "{code}");
+        }
+        for code in ["1", "19", "2067", "5", "x"] {
+            assert!(!is_sqlite_storage(code), "{code}");
+        }
+        for code in ["53100", "58030", "XX001"] {
+            assert!(is_postgres_storage(code), "{code}");
+        }
+        for code in ["23505", "40P01", "57P01", "53300"] {
+            assert!(!is_postgres_storage(code), "{code}");
         }
     }
 }
