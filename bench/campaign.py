@@ -42,11 +42,13 @@ def peak_mb(pid):
 class Server:
     """`postrider serve` in a folder of its own, and the command line that talks to it."""
 
-    def __init__(self, binary, url=""):
+    def __init__(self, binary, url="", signed=True):
         self.binary = binary
         self.folder = tempfile.mkdtemp(prefix="postrider-bench-", dir=os.environ.get("BENCH_DIR"))
         self.env = dict(os.environ, POSTRIDER_HTTP_LISTEN=f"127.0.0.1:{free_port()}", POSTRIDER_LOG="warn",
                         POSTRIDER_EHLO_NAME="bench.test", POSTRIDER_DNS_SERVER="127.0.0.1:9", POSTRIDER_ALLOW_PRIVATE_MX="127.0.0.0/8")
+        if not signed:
+            self.env["POSTRIDER_UNSIGNED_FOR_MEASUREMENTS"] = "true"
         if url:
             self.env["POSTRIDER_DATABASE_URL"] = url
         self.log = open(os.path.join(self.folder, "serve.log"), "w")
@@ -91,13 +93,13 @@ def sink():
     return process, port
 
 
-def prepare(server, n, kilobytes, port, signed):
+def prepare(server, n, kilobytes, port):
     """Workspace, domain, smarthost route, contacts and a draft; returns the campaign's id."""
     server.run("workspace", "create", "--name", "Bench", "--controller", "Bench Ltd", "--address", "1 Road, 20100 Milano",
                "--public-url", "http://127.0.0.1:1", "--privacy-url", "https://bench.test/privacy")
     server.run("domain", "add", "bench.test")
     server.run("route", "add", "sink", "--kind", "smarthost", "--host", "127.0.0.1", "--port", str(port), "--tls", "none",
-               "--connections", "16", "--default", *([] if signed else ["--unsigned-benchmark"]))
+               "--connections", "16", "--default")
     server.run("list", "create", "Everyone")
     server.run("purpose", "create", "News", "--wording", "I want the news")
     contacts = os.path.join(server.folder, "contacts.csv")
@@ -117,10 +119,10 @@ def prepare(server, n, kilobytes, port, signed):
 
 
 def campaign(binary, n, kilobytes, signed, url=""):
-    server = Server(binary, url)
+    server = Server(binary, url, signed)
     receiver, port = sink()
     try:
-        campaign_id, import_seconds = prepare(server, n, kilobytes, port, signed)
+        campaign_id, import_seconds = prepare(server, n, kilobytes, port)
         cpu, began = cpu_seconds(server.process.pid), time.monotonic()
         server.run("campaign", "start", campaign_id, "--no-undo")
         freezing = None

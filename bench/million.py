@@ -46,7 +46,7 @@ def main():
     server = c.Server(a.binary, a.database)
     receiver, port = c.sink()
     try:
-        campaign_id, import_seconds = c.prepare(server, a.n, 4, port, True)
+        campaign_id, import_seconds = c.prepare(server, a.n, 4, port)
         pid = server.process.pid
         print(f"import: {a.n} rows in {import_seconds:.1f} s ({a.n / import_seconds:.0f} rows/s), peak {c.peak_mb(pid):.0f} MB", flush=True)
         key = server.run("key", "create", "--name", "bench", "--scope", "contacts:read", "campaigns:read")["secret"]

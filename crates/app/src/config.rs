@@ -75,8 +75,8 @@ pub struct Engine {
     pub node_dead_ms: u64,
     /// Milliseconds until a domain that does not exist is looked at again.
     pub nxdomain_second_look_ms: i64,
-    /// Off: only the web side runs in this process.
-    pub enabled: bool,
+    /// Send without signatures, to measure what they cost. Never for real mail.
+    pub unsigned_for_measurements: bool,
 }
 
 /// Log lines.
@@ -127,7 +127,7 @@ impl Default for Engine {
             signing_threads: 0,
             node_dead_ms: 30_000,
             nxdomain_second_look_ms: 3_600_000,
-            enabled: true,
+            unsigned_for_measurements: false,
         }
     }
 }
@@ -205,6 +205,9 @@ impl Config {
         }
         if let Some(v) = get("POSTRIDER_NODE_DEAD_MS") {
             self.engine.node_dead_ms = number("POSTRIDER_NODE_DEAD_MS", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_UNSIGNED_FOR_MEASUREMENTS") {
+            self.engine.unsigned_for_measurements = number("POSTRIDER_UNSIGNED_FOR_MEASUREMENTS", &v)?;
         }
         if let Some(v) = get("POSTRIDER_LOG") {
             self.log.level = v;

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::config::Config;
 use anyhow::{Context, bail};
 use axum::Router;
-use postrider_engine::{Engine, EngineConfig, Work};
+use postrider_engine::{Engine, EngineConfig, Signing, Work};
 use postrider_smtp::{AddressPolicy, DnsConfig, DnsResolver, IpRange, NameServer, Roots, TcpDialer, TlsClient};
 use postrider_store::clock::{Clock, SystemClock};
 use postrider_store::{Durability, Store, StoreConfig};
@@ -170,6 +170,10 @@ fn engine_config(config: &Config, store: &Store, work: Work) -> anyhow::Result<E
     engine.address_policy = policy;
     engine.seed = u64::from(std::process::id()) ^ store.now().unsigned_abs();
     engine.limits.signing_threads = config.engine.signing_threads;
+    if config.engine.unsigned_for_measurements {
+        tracing::warn!(event = "signing.off", why = "unsigned_for_measurements is set: never for real mail");
+        engine.limits.signing = Signing::OffForMeasurements;
+    }
     engine.times.dead_after_ms = i64::try_from(config.engine.node_dead_ms).unwrap_or(30_000);
     engine.times.nxdomain_second_look_ms = config.engine.nxdomain_second_look_ms;
     engine.times.grace = Duration::from_secs(config.engine.grace_seconds);
