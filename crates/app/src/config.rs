@@ -4,7 +4,7 @@
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Settings of a process. Every field has a default, so that no file is needed to start.
@@ -55,8 +55,6 @@ pub struct Smtp {
     pub dns_server: Option<SocketAddr>,
     /// Ranges of private addresses that mail may go to, e.g. `["127.0.0.0/8"]`; none by default.
     pub allow_private_mx: Vec<String>,
-    /// Local address that connections leave from.
-    pub source_address: Option<IpAddr>,
     /// File with further certificate authorities (PEM) for verified TLS.
     pub extra_ca_file: Option<PathBuf>,
 }
@@ -113,7 +111,6 @@ impl Default for Smtp {
             mx_port: 25,
             dns_server: None,
             allow_private_mx: Vec::new(),
-            source_address: None,
             extra_ca_file: None,
         }
     }
