@@ -1,6 +1,8 @@
 //! Pages of deliveries, each along an index of its own: by contact, by outcome, by person, by message.
 //!
-//! Must not decide what a row says: that is [`crate::report::DeliveryRow`].
+//! What stands in the queue is looked up per shown row, never joined, and `+ 0` keeps the primary key out of the choice:
+//! a database without fresh statistics must find the same way. Must not decide what a row says: that is
+//! [`crate::report::DeliveryRow`].
 
 use postrider_domain::id::{CampaignId, ContactId, MessageId, WorkspaceId};
 use postrider_domain::outcome::{OutcomeKind, ReportStatus};
@@ -29,9 +31,11 @@ impl Store {
             .all(
                 sql!(
                     "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
-                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
-                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
-                     WHERE d.campaign_id = $2 AND d.contact_id > $3 AND d.workspace_id = $1 \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                     (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM delivery d \
+                     WHERE d.campaign_id = $2 AND d.contact_id > $3 AND d.workspace_id + 0 = $1 \
                      ORDER BY d.contact_id LIMIT $4"
                 ),
                 args![workspace, campaign, after, limit + 1],
@@ -57,8 +61,10 @@ impl Store {
             .all(
                 sql!(
                     "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
-                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
-                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                     (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM delivery d \
                      WHERE d.workspace_id = $1 AND d.campaign_id = $2 AND d.outcome = $3 AND d.id > $4 \
                      AND (CAST($5 AS TEXT) IS NULL OR ($5 = 'yes') = (coalesce(d.last_result, '') = 'broken')) \
                      ORDER BY d.id LIMIT $6"
@@ -111,11 +117,14 @@ impl Store {
             .all(
                 sql!(
                     "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
-                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
-                     q.held_reason, q.doubt_epoch FROM delivery d JOIN queue q ON q.delivery_id = d.id \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                     (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM delivery d \
                      WHERE d.workspace_id = $1 AND d.campaign_id = $2 AND d.outcome IS NULL AND d.id > $3 \
-                     AND CASE WHEN q.doubt_epoch IS NOT NULL THEN 'IN_DOUBT' WHEN q.held_reason IS NOT NULL THEN 'HELD' \
-                     ELSE 'QUEUED' END = $4 ORDER BY d.id LIMIT $5"
+                     AND (SELECT CASE WHEN q.doubt_epoch IS NOT NULL THEN 'IN_DOUBT' \
+                     WHEN q.held_reason IS NOT NULL THEN 'HELD' ELSE 'QUEUED' END FROM queue q \
+                     WHERE q.delivery_id = d.id) = $4 ORDER BY d.outcome, d.id LIMIT $5"
                 ),
                 args![workspace, campaign, after, status.as_str(), there.min(limit + 1)],
             )
@@ -139,9 +148,11 @@ impl Store {
             .all(
                 sql!(
                     "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
-                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
-                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
-                     WHERE d.contact_id = $2 AND d.workspace_id = $1 AND d.id < $3 ORDER BY d.id DESC LIMIT $4"
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                     (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM delivery d \
+                     WHERE d.contact_id = $2 AND d.workspace_id = $1 AND d.id + 0 < $3 ORDER BY d.id + 0 DESC LIMIT $4"
                 ),
                 args![workspace, contact, before, limit + 1],
             )
@@ -167,9 +178,11 @@ impl Store {
             .all(
                 sql!(
                     "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
-                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
-                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
-                     WHERE d.message_id = $2 AND d.workspace_id = $1 AND d.id > $3 ORDER BY d.id LIMIT $4"
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                     (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM delivery d \
+                     WHERE d.message_id = $2 AND d.workspace_id = $1 AND d.id + 0 > $3 ORDER BY d.id + 0 LIMIT $4"
                 ),
                 args![workspace, message, after, limit + 1],
             )
@@ -191,9 +204,11 @@ impl Store {
             .all(
                 sql!(
                     "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
-                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
-                     q.held_reason, q.doubt_epoch FROM message m JOIN delivery d ON d.message_id = m.id \
-                     LEFT JOIN queue q ON q.delivery_id = d.id WHERE m.workspace_id = $1 AND m.id <= $2 \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                     (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM message m JOIN delivery d ON d.message_id = m.id \
+                     WHERE m.workspace_id = $1 AND m.id <= $2 \
                      AND (m.id < $2 OR d.id > $3) ORDER BY m.id DESC, d.id LIMIT $4"
                 ),
                 args![workspace, message, delivery, limit + 1],

@@ -351,7 +351,7 @@ impl Store {
                     .all(
                         sql!(
                             "SELECT seq, kind, contact_id, purpose_id, at, payload FROM ledger \
-                             WHERE workspace_id = $1 AND contact_id = $2 AND seq < $3 ORDER BY seq DESC LIMIT $4"
+                             WHERE workspace_id + 0 = $1 AND contact_id = $2 AND seq < $3 ORDER BY seq DESC LIMIT $4"
                         ),
                         args![workspace, contact, before, limit + 1],
                     )

@@ -325,8 +325,10 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
-                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, q.ready_at, \
-                     q.held_reason, q.doubt_epoch FROM delivery d LEFT JOIN queue q ON q.delivery_id = d.id \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                     (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM delivery d \
                      WHERE d.workspace_id = $1 AND d.id = $2"
                 ),
                 args![workspace, id],
@@ -357,7 +359,7 @@ impl Store {
                         sql!(
                             "SELECT id, delivery_id, n, at, duration_ms, stage, result, code, enhanced, text, class, host, \
                              ip, source, tls, doubt FROM attempt \
-                             WHERE delivery_id = $2 AND workspace_id = $1 AND id > $3 ORDER BY id LIMIT $4"
+                             WHERE delivery_id = $2 AND workspace_id = $1 AND id + 0 > $3 ORDER BY id + 0 LIMIT $4"
                         ),
                         args![workspace, delivery, after, limit + 1],
                     )

@@ -286,8 +286,8 @@ impl Store {
                         .all(
                             sql!(
                                 "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
-                             FROM suppression WHERE workspace_id = $1 AND (digest = $2 OR digest = $3) AND id < $4 \
-                             AND (CAST($5 AS TEXT) IS NULL OR reason = $5) ORDER BY id DESC LIMIT $6"
+                             FROM suppression WHERE workspace_id = $1 AND (digest = $2 OR digest = $3) AND id + 0 < $4 \
+                             AND (CAST($5 AS TEXT) IS NULL OR reason = $5) ORDER BY id + 0 DESC LIMIT $6"
                             ),
                             args![
                                 workspace,
