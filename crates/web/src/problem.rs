@@ -16,13 +16,13 @@ pub struct Problem {
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in a few words.
-    pub title: String,
+    pub title: &'static str,
     /// The HTTP status, repeated.
     pub status: u16,
     /// What is wrong here and what to do about it.
     pub detail: String,
     /// Fixed word for programs.
-    pub code: String,
+    pub code: &'static str,
     /// What must be put right first; only with `not_ready`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<FindingView>>,
@@ -30,13 +30,13 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of a given status; `code` is the fixed word for programs, `detail` says what to do.
-    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         Problem {
             kind: format!("/problems/{code}"),
-            title: status.canonical_reason().unwrap_or("Problem").to_owned(),
+            title: status.canonical_reason().unwrap_or("Problem"),
             status: status.as_u16(),
             detail: detail.into(),
-            code: code.to_owned(),
+            code,
             findings: None,
         }
     }

@@ -331,13 +331,13 @@ async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<Delive
 pub async fn rows_csv(web: Web, caller: Caller, of: DeliveriesOf, name: &'static str) -> Result<Response, Problem> {
     let zone = web.store().workspace(caller.workspace).await?.time_zone;
     // A fault in the filter is told before the download begins.
-    web.store().deliveries(caller.workspace, of.clone(), &PageRequest::first(1)).await?;
+    web.store().deliveries(caller.workspace, of, &PageRequest::first(1)).await?;
     web.store()
         .note_act(Some(caller.workspace), &caller.actor, "deliveries.export", "", json!({ "file": name }))
         .await?;
     let heading = "sent_at,status,detail,attempts,mailbox,stream,delivery,campaign,message";
     Ok(csv::pages(name, heading, move |cursor| {
-        let (web, zone, of) = (web.clone(), zone.clone(), of.clone());
+        let (web, zone) = (web.clone(), zone.clone());
         async move {
             let page = web.store().deliveries(caller.workspace, of, &PageRequest { limit: 500, cursor }).await?;
             let mut out = String::new();
@@ -407,7 +407,7 @@ async fn attempts(State(web): State<Web>, caller: Caller, Query(query): Query<At
     let mut cursor = page.cursor.clone();
     for _ in 0..SCAN_PAGES {
         let Page { items: rows, next } =
-            web.store().attempts(caller.workspace, of.clone(), &PageRequest { limit: page.limit, cursor }).await?;
+            web.store().attempts(caller.workspace, of, &PageRequest { limit: page.limit, cursor }).await?;
         for row in rows.into_iter().filter(|row| row.doubt.is_some()) {
             let mailbox = web.store().delivery(caller.workspace, row.delivery).await?.mailbox;
             items.push(AttemptView { mailbox: Some(mailbox), ..row.into() });
@@ -428,11 +428,11 @@ async fn export_attempts(
 ) -> Result<Response, Problem> {
     let of = attempts_of(filter.campaign, filter.delivery)?;
     let zone = web.store().workspace(caller.workspace).await?.time_zone;
-    web.store().attempts(caller.workspace, of.clone(), &PageRequest::first(1)).await?;
+    web.store().attempts(caller.workspace, of, &PageRequest::first(1)).await?;
     web.store().note_act(Some(caller.workspace), &caller.actor, "attempts.export", "", json!({})).await?;
     let heading = "at,delivery,n,result,code,enhanced,text,stage,class,host,ip,source,tls,duration_ms,doubt";
     Ok(csv::pages("attempts.csv", heading, move |cursor| {
-        let (web, zone, of) = (web.clone(), zone.clone(), of.clone());
+        let (web, zone) = (web.clone(), zone.clone());
         async move {
             let page = web.store().attempts(caller.workspace, of, &PageRequest { limit: 500, cursor }).await?;
             let mut out = String::new();
