@@ -251,11 +251,6 @@ impl Tx {
         self.opt(sql, args).await?.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
     }
 
-    /// Whether no other transaction can write at the same time.
-    pub(crate) fn is_alone(&self) -> bool {
-        matches!(self.inner, TxInner::Sqlite(_))
-    }
-
     /// Rings after the commit, on every node.
     pub(crate) fn ring(&mut self, topic: Topic) {
         if !self.rings.contains(&topic) {

@@ -2,6 +2,9 @@
 //!
 //! Must not know limits or fairness between campaigns: the scheduler decides what it does with its lanes.
 
+use std::collections::HashMap;
+
+use postrider_domain::campaign::CampaignState;
 use postrider_domain::id::{CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId, MessageId, VersionId, WorkspaceId};
 use postrider_domain::stream::{Stream, TrackingMode};
 
@@ -9,7 +12,7 @@ use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
 use crate::node::{Node, hold_epoch};
 use crate::read::word;
-use crate::sql::{Row, args, sql};
+use crate::sql::{Row, args, rows_json, sql};
 use crate::store::Store;
 
 /// The site of rows whose domain has not been looked up yet.
@@ -376,15 +379,61 @@ pub(crate) async fn lane_at(tx: &mut Tx, place: &Place, new_id: i64) -> Result<L
     Ok(LaneId(tx.one(find, key()).await?.int("id")?))
 }
 
-/// Takes lanes FOR SHARE, in the order of their ids; on SQLite the one writer needs no such thing.
-pub(crate) async fn hold(tx: &mut Tx, node: Node, lanes: &[i64]) -> Result<()> {
-    if lanes.is_empty() || tx.is_alone() {
-        return Ok(());
+/// A lane of ours as it stands in a write transaction; the order of the fields is that of the columns.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct HeldLane {
+    lane: i64,
+    /// The epoch of our lease.
+    pub(crate) epoch: i64,
+    workspace: i64,
+    campaign: Option<i64>,
+    /// Where the campaign stands.
+    pub(crate) state: Option<CampaignState>,
+    /// The purpose whose consent the campaign needs.
+    pub(crate) purpose: Option<i64>,
+    suspended_at: Option<i64>,
+}
+
+impl HeldLane {
+    pub(crate) fn workspace(&self) -> WorkspaceId {
+        WorkspaceId(self.workspace)
     }
-    tx.all(
-        sql!("SELECT id FROM lane WHERE owner = $1 AND id IN {ids $2} ORDER BY id {for_share}"),
-        args![node.id, serde_json::json!(lanes)],
-    )
-    .await?;
-    Ok(())
+
+    pub(crate) fn campaign(&self) -> Option<CampaignId> {
+        self.campaign.map(CampaignId)
+    }
+
+    /// Whether the campaign may hand out; single messages always may.
+    pub(crate) fn hands_out(&self) -> bool {
+        match (self.campaign, self.state) {
+            (None, _) => true,
+            (Some(_), state) => state.is_some_and(CampaignState::hands_out),
+        }
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended_at.is_some()
+    }
+}
+
+/// Those of the lanes that are ours, FOR SHARE in the order of their ids: their owner and epoch stay until the end of
+/// the transaction. What rows have in common is read here once, and not for each row.
+pub(crate) async fn hold(tx: &mut Tx, node: Node, lanes: &[i64]) -> Result<HashMap<i64, HeldLane>> {
+    if lanes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let held: Vec<HeldLane> = tx
+        .one(
+            sql!(
+                "SELECT {pack p.id, p.epoch, p.workspace_id, p.campaign_id, p.state, p.purpose_id, p.suspended_at} AS packed \
+                 FROM (SELECT l.id, l.epoch, l.workspace_id, l.campaign_id, c.state, c.purpose_id, w.suspended_at \
+                   FROM {ids $2} r JOIN lane l ON l.id = r.value AND l.owner = $1 \
+                   JOIN workspace w ON w.id = l.workspace_id LEFT JOIN campaign c ON c.id = l.campaign_id \
+                   ORDER BY l.id {for_share_of l}) p"
+            ),
+            args![node.id, rows_json(lanes)],
+        )
+        .await?
+        .packed()?;
+    Ok(held.into_iter().map(|lane| (lane.lane, lane)).collect())
 }

@@ -50,6 +50,7 @@ pub mod workspace;
 pub mod writer;
 
 mod contact_pages;
+mod audience;
 mod db;
 mod delivery_pages;
 mod dialect;

@@ -5,18 +5,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use postrider_domain::campaign::CampaignState;
 use postrider_domain::consent::ConsentState;
 use postrider_domain::contact::AddressState;
 use postrider_domain::gate::{Facts, Presence, Withheld, may_send};
-use postrider_domain::id::{CampaignId, DeliveryId, DkimKeyId, LaneId, WorkspaceId};
+use postrider_domain::id::{DeliveryId, DkimKeyId, LaneId};
 use postrider_domain::stream::Stream;
 use postrider_domain::suppression::{SuppressionReason, SuppressionScope};
 
 use crate::counter::{self, Tally};
 use crate::db::Tx;
 use crate::error::{Result, StoreError};
-use crate::node::Node;
+use crate::lane::HeldLane;
 use crate::sql::{args, rows_json, sql};
 use crate::store::Store;
 
@@ -79,15 +78,9 @@ pub(crate) enum Trial {
 struct Candidate {
     delivery: i64,
     lane: i64,
-    workspace: i64,
-    campaign: Option<i64>,
     doubt_epoch: Option<i64>,
     doubt_at: Option<i64>,
     held: Option<String>,
-    owner: Option<i64>,
-    lane_epoch: i64,
-    campaign_state: Option<CampaignState>,
-    suspended: Option<i64>,
     known: Known,
 }
 
@@ -137,63 +130,48 @@ struct Grant {
     l: u8,
 }
 
-/// Marks what may be marked. Runs inside the writer's transaction, after the node's epoch was tested.
+/// A question about a row: the purpose is its campaign's.
+#[derive(serde::Serialize)]
+struct Question {
+    i: i64,
+    p: Option<i64>,
+}
+
+/// Marks what may be marked. Runs inside the writer's transaction, after the node's epoch was tested; `lanes` are those
+/// of the requests that are ours.
 ///
 /// When a commit before had an unknown end, a mark of ours at `now` is granted again.
 pub(crate) async fn mark(
     tx: &mut Tx,
-    node: Node,
+    lanes: &HashMap<i64, HeldLane>,
     requests: &[MarkRequest],
     trial: Trial,
     now: i64,
     tally: &mut Tally,
 ) -> Result<Vec<MarkAnswer>> {
-    if requests.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<i64> = requests.iter().map(|r| r.delivery.get()).collect();
-    let found: Vec<Candidate> = tx
-        .one(
-            sql!(
-                "SELECT {pack p.delivery_id, p.lane_id, p.workspace_id, p.campaign_id, p.doubt_epoch, p.doubt_at, p.held_reason, \
-                   p.owner, p.lane_epoch, p.state, p.suspended_at, \
-                   {list p.stream, p.contact_id, p.present, p.erased_at, p.address_state, p.consent, p.suppressed, \
-                         p.domain_suppressed}} AS packed \
-                 FROM (SELECT q.delivery_id, q.lane_id, q.doubt_epoch, q.doubt_at, q.held_reason, l.owner, l.epoch AS lane_epoch, \
-                        c.state, w.suspended_at, d.workspace_id, d.campaign_id, d.stream, d.contact_id, \
-                        k.id AS present, k.erased_at, k.address_state, n.state AS consent, \
-                   (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
-                      AND s.digest = d.digest AND (s.until IS NULL OR s.until > $2)) AS suppressed, \
-                   (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
-                      AND s.domain = d.domain AND (s.until IS NULL OR s.until > $2)) AS domain_suppressed \
-                 FROM {ids $1} r \
-                 JOIN queue q ON q.delivery_id = r.value \
-                 JOIN lane l ON l.id = q.lane_id \
-                 JOIN delivery d ON d.id = q.delivery_id \
-                 JOIN workspace w ON w.id = d.workspace_id \
-                 LEFT JOIN campaign c ON c.id = d.campaign_id \
-                 LEFT JOIN contact k ON k.id = d.contact_id \
-                 LEFT JOIN consent n ON n.contact_id = d.contact_id AND n.purpose_id = c.purpose_id \
-                 {for_update_of q}) p"
-            ),
-            args![rows_json(&ids), now],
-        )
-        .await?
-        .packed()?;
-    let found: HashMap<i64, Candidate> = found.into_iter().map(|c| (c.delivery, c)).collect();
+    let ours = |request: &MarkRequest| lanes.get(&request.lane.get()).filter(|l| l.epoch == request.lane_epoch);
+    let questions: Vec<Question> = requests
+        .iter()
+        .filter_map(|request| Some(Question { i: request.delivery.get(), p: ours(request)?.purpose }))
+        .collect();
+    let found = candidates(tx, &questions, now).await?;
     let mut asked = HashSet::new();
     let mut grants = Vec::new();
     let mut answers = Vec::with_capacity(requests.len());
     for request in requests {
-        let answer = match found.get(&request.delivery.get()) {
-            Some(row) if asked.insert(request.delivery) => decide(node, request, row, trial, now)?,
-            Some(_) | None => MarkAnswer::Refused(MarkRefused::NotReady),
+        let Some(lane) = ours(request) else {
+            answers.push(MarkAnswer::Refused(MarkRefused::LaneLost));
+            continue;
         };
-        answers.push(answer);
-        if let (MarkAnswer::Granted, Some(row)) = (answer, found.get(&request.delivery.get()))
-            && !is_our_own(request, row, trial, now)
-        {
-            tally.add(WorkspaceId(row.workspace), row.campaign.map(CampaignId), counter::IN_DOUBT, 1);
+        let row = found.get(&request.delivery.get()).filter(|row| row.lane == request.lane.get());
+        let Some(row) = row.filter(|_| asked.insert(request.delivery)) else {
+            answers.push(MarkAnswer::Refused(MarkRefused::NotReady));
+            continue;
+        };
+        let own = is_our_own(request, row, trial, now);
+        let answer = if own { MarkAnswer::Granted } else { decide(lane, row)? };
+        if answer == MarkAnswer::Granted && !own {
+            tally.add(lane.workspace(), lane.campaign(), counter::IN_DOUBT, 1);
             grants.push(Grant {
                 i: request.delivery.get(),
                 e: request.lane_epoch,
@@ -202,9 +180,41 @@ pub(crate) async fn mark(
                 l: request.link_key,
             });
         }
+        answers.push(answer);
     }
     set_marks(tx, &grants, now).await?;
     Ok(answers)
+}
+
+/// The rows asked for, locked until the end of the transaction.
+async fn candidates(tx: &mut Tx, questions: &[Question], now: i64) -> Result<HashMap<i64, Candidate>> {
+    if questions.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<Candidate> = tx
+        .one(
+            sql!(
+                "SELECT {pack p.delivery_id, p.lane_id, p.doubt_epoch, p.doubt_at, p.held_reason, \
+                   {list p.stream, p.contact_id, p.present, p.erased_at, p.address_state, p.consent, p.suppressed, \
+                         p.domain_suppressed}} AS packed \
+                 FROM (SELECT q.delivery_id, q.lane_id, q.doubt_epoch, q.doubt_at, q.held_reason, d.stream, d.contact_id, \
+                        k.id AS present, k.erased_at, k.address_state, n.state AS consent, \
+                   (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
+                      AND s.digest = d.digest AND (s.until IS NULL OR s.until > $2)) AS suppressed, \
+                   (SELECT min(s.scope || ' ' || s.reason) FROM suppression s WHERE s.workspace_id = d.workspace_id \
+                      AND s.domain = d.domain AND (s.until IS NULL OR s.until > $2)) AS domain_suppressed \
+                 FROM {rows $1 (i bigint, p bigint)} r \
+                 JOIN queue q ON q.delivery_id = r.i \
+                 JOIN delivery d ON d.id = q.delivery_id \
+                 LEFT JOIN contact k ON k.id = d.contact_id \
+                 LEFT JOIN consent n ON n.contact_id = d.contact_id AND n.purpose_id = r.p \
+                 {for_update_of q}) p"
+            ),
+            args![rows_json(questions), now],
+        )
+        .await?
+        .packed()?;
+    Ok(found.into_iter().map(|c| (c.delivery, c)).collect())
 }
 
 /// Writes the marks of rows that were read and locked in this transaction. A link key is there from the first mark on,
@@ -242,36 +252,21 @@ fn is_our_own(request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) ->
 }
 
 /// The rules of a mark, in the order in which an operator wants to hear about them.
-fn decide(node: Node, request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) -> Result<MarkAnswer> {
+fn decide(lane: &HeldLane, row: &Candidate) -> Result<MarkAnswer> {
     use MarkAnswer::{Granted, Refused};
-    if row.lane != request.lane.get() {
-        return Ok(Refused(MarkRefused::NotReady));
-    }
-    if row.owner != Some(node.id.get()) || row.lane_epoch != request.lane_epoch {
-        return Ok(Refused(MarkRefused::LaneLost));
-    }
-    if is_our_own(request, row, trial, now) {
-        return Ok(Granted);
-    }
-    if row.doubt_epoch.is_some() {
-        return Ok(Refused(MarkRefused::NotReady));
-    }
-    if row.held.is_some() {
-        return Ok(Refused(MarkRefused::Held));
-    }
-    if row.suspended.is_some() {
-        return Ok(Refused(MarkRefused::WorkspaceSuspended));
-    }
-    let sends = match (row.campaign, row.campaign_state) {
-        (None, _) => true,
-        (Some(_), state) => state.is_some_and(CampaignState::hands_out),
-    };
-    if !sends {
-        return Ok(Refused(MarkRefused::CampaignNotSending));
-    }
-    Ok(match may_send(&row.known.facts()?) {
-        Ok(()) => Granted,
-        Err(reason) => Refused(MarkRefused::Withheld(reason)),
+    Ok(if row.doubt_epoch.is_some() {
+        Refused(MarkRefused::NotReady)
+    } else if row.held.is_some() {
+        Refused(MarkRefused::Held)
+    } else if lane.is_suspended() {
+        Refused(MarkRefused::WorkspaceSuspended)
+    } else if !lane.hands_out() {
+        Refused(MarkRefused::CampaignNotSending)
+    } else {
+        match may_send(&row.known.facts()?) {
+            Ok(()) => Granted,
+            Err(reason) => Refused(MarkRefused::Withheld(reason)),
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use postrider_domain::bounce::BounceClass;
 use postrider_domain::event::{Consequence, EventKind, News, consequences};
 use postrider_domain::gate::Withheld;
-use postrider_domain::id::{AttemptId, CampaignId, ContactId, DeliveryId, LaneId, WorkspaceId};
+use postrider_domain::id::{AttemptId, CampaignId, ContactId, DeliveryId, LaneId};
 use postrider_domain::outcome::{AttemptResult, Outcome, OutcomeKind};
 use postrider_domain::queue::{QueueState, Step, after};
 use postrider_domain::suppression::{SuppressionReason, SuppressionScope};
@@ -19,6 +19,8 @@ use crate::counter::{self, Tally};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::event::NewEvent;
+use crate::lane::HeldLane;
+use crate::mark::Trial;
 use crate::node::Node;
 use crate::sql::{args, rows_json, sql};
 
@@ -91,15 +93,13 @@ pub(crate) struct Pending {
     pub(crate) attempt: AttemptId,
 }
 
-/// The queue row of a settle, with what the other tables need to know; the order of the fields is that of the columns.
+/// The queue row of a settle; the order of the fields is that of the columns.
 #[derive(serde::Deserialize)]
 struct Present {
     delivery: i64,
     attempts: i64,
     doubt_epoch: Option<i64>,
     held: Option<String>,
-    workspace: i64,
-    campaign: Option<i64>,
     contact: Option<i64>,
 }
 
@@ -110,14 +110,6 @@ impl Present {
             (None, Some(_)) => QueueState::Held,
             (None, None) => QueueState::Ready,
         }
-    }
-
-    fn workspace(&self) -> WorkspaceId {
-        WorkspaceId(self.workspace)
-    }
-
-    fn campaign(&self) -> Option<CampaignId> {
-        self.campaign.map(CampaignId)
     }
 }
 
@@ -176,12 +168,19 @@ pub(crate) struct Settled {
     pub(crate) stale: usize,
 }
 
-/// Carries out the owner's words. Runs inside the writer's transaction, after the node's epoch was tested.
-pub(crate) async fn settle(tx: &mut Tx, node: Node, batch: &[Pending], now: i64, tally: &mut Tally) -> Result<Settled> {
-    if batch.is_empty() {
-        return Ok(Settled { events: Vec::new(), stale: 0 });
-    }
-    let present = present(tx, node, batch).await?;
+/// Carries out the owner's words. Runs inside the writer's transaction, after the node's epoch was tested; `lanes` are
+/// those of the batch that are ours.
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    node: Node,
+    lanes: &HashMap<i64, HeldLane>,
+    batch: &[Pending],
+    trial: Trial,
+    now: i64,
+    tally: &mut Tally,
+) -> Result<Settled> {
+    let ours = |p: &Pending| lanes.get(&p.settle.lane.get()).filter(|l| l.epoch == p.settle.lane_epoch);
+    let present = present(tx, batch.iter().filter(|p| ours(p).is_some()), trial).await?;
     let mut changes = Changes::default();
     let mut seen = HashSet::new();
     let mut stale = 0;
@@ -191,19 +190,23 @@ pub(crate) async fn settle(tx: &mut Tx, node: Node, batch: &[Pending], now: i64,
             Next::Later { .. } => Step::SettleLater,
             Next::Done(_) => Step::SettleDone,
         };
-        match present.get(&delivery) {
-            Some(row) if after(row.state(), step).is_some() && seen.insert(delivery) => {
-                collect(&mut changes, tally, pending, row, now);
+        match (ours(pending), present.get(&delivery)) {
+            (Some(lane), Some(row)) if after(row.state(), step).is_some() && seen.insert(delivery) => {
+                collect(&mut changes, tally, pending, lane, row, now);
             }
-            Some(_) | None => stale += 1,
+            (Some(_) | None, Some(_) | None) => stale += 1,
         }
     }
     write(tx, node, &changes, now).await?;
     Ok(Settled { events: changes.events, stale })
 }
 
-/// The rows that are ours by lane and epoch, locked until the end.
-async fn present(tx: &mut Tx, node: Node, batch: &[Pending]) -> Result<HashMap<DeliveryId, Present>> {
+/// The rows of lanes that are ours, locked until the end of the transaction.
+async fn present(
+    tx: &mut Tx,
+    batch: impl Iterator<Item = &Pending>,
+    trial: Trial,
+) -> Result<HashMap<DeliveryId, Present>> {
     #[derive(serde::Serialize)]
     struct Key {
         i: i64,
@@ -212,23 +215,27 @@ async fn present(tx: &mut Tx, node: Node, batch: &[Pending]) -> Result<HashMap<D
         a: i64,
     }
     let keys: Vec<Key> = batch
-        .iter()
         .map(|p| Key { i: p.settle.delivery.get(), l: p.settle.lane.get(), e: p.settle.lane_epoch, a: p.attempt.get() })
         .collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let repeated = match trial {
+        Trial::First => 0,
+        Trial::Repeated => 1,
+    };
     let rows: Vec<Present> = tx
         .one(
             sql!(
-                "SELECT {pack p.delivery_id, p.attempts, p.doubt_epoch, p.held_reason, p.workspace_id, p.campaign_id, \
-                              p.contact_id} AS packed \
-                 FROM (SELECT q.delivery_id, q.attempts, q.doubt_epoch, q.held_reason, d.workspace_id, d.campaign_id, d.contact_id \
+                "SELECT {pack p.delivery_id, p.attempts, p.doubt_epoch, p.held_reason, p.contact_id} AS packed \
+                 FROM (SELECT q.delivery_id, q.attempts, q.doubt_epoch, q.held_reason, d.contact_id \
                    FROM {rows $1 (i bigint, l bigint, e bigint, a bigint)} r \
                    JOIN queue q ON q.delivery_id = r.i AND q.lane_id = r.l \
-                   JOIN lane l ON l.id = q.lane_id AND l.owner = $2 AND l.epoch = r.e \
                    JOIN delivery d ON d.id = q.delivery_id \
-                   WHERE NOT EXISTS (SELECT 1 FROM attempt a WHERE a.id = r.a) \
-                     AND (q.doubt_epoch IS NULL OR q.doubt_epoch = r.e) {for_update_of q}) p"
+                   WHERE (q.doubt_epoch IS NULL OR q.doubt_epoch = r.e) \
+                     AND ($2 = 0 OR NOT EXISTS (SELECT 1 FROM attempt a WHERE a.id = r.a)) {for_update_of q}) p"
             ),
-            args![rows_json(&keys), node.id],
+            args![rows_json(&keys), repeated],
         )
         .await?
         .packed()?;
@@ -236,9 +243,16 @@ async fn present(tx: &mut Tx, node: Node, batch: &[Pending]) -> Result<HashMap<D
 }
 
 /// One settle's share of every table.
-fn collect<'a>(changes: &mut Changes<'a>, tally: &mut Tally, pending: &'a Pending, row: &Present, now: i64) {
+fn collect<'a>(
+    changes: &mut Changes<'a>,
+    tally: &mut Tally,
+    pending: &'a Pending,
+    lane: &HeldLane,
+    row: &Present,
+    now: i64,
+) {
     let Settle { delivery, attempt, next, suppress, .. } = &pending.settle;
-    let (workspace, campaign) = (row.workspace(), row.campaign());
+    let (workspace, campaign) = (lane.workspace(), lane.campaign());
     let made = row.attempts + i64::from(attempt.is_some());
     if row.state() == QueueState::InDoubt {
         tally.add(workspace, campaign, counter::IN_DOUBT, -1);
@@ -249,8 +263,8 @@ fn collect<'a>(changes: &mut Changes<'a>, tally: &mut Tally, pending: &'a Pendin
         changes.attempts.push(AttemptRow {
             i: pending.attempt.get(),
             d: delivery.get(),
-            w: row.workspace,
-            c: row.campaign,
+            w: workspace.get(),
+            c: campaign.map(CampaignId::get),
             n: made,
             t: a.at,
             ms: a.duration_ms,

@@ -4,6 +4,7 @@
 //! 50 ms or 200 items and share a commit. If a merged statement fails, the batch is replayed one by one. A failed commit
 //! is fatal (REL-11). Must not know what is marked or settled: see `mark`, `settle`, `message`.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::counter::Tally;
 use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
 use crate::event;
+use crate::lane::HeldLane;
 use crate::mark::{MarkAnswer, MarkRefused, MarkRequest, Trial, mark};
 use crate::message::{NewMessage, accept, already_taken};
 use crate::node::{Node, hold_epoch};
@@ -394,11 +396,11 @@ async fn once(shared: &Shared, group: &Group, trial: Trial, now: i64) -> Result<
     let mut tx = store.begin(Lane::Queue).await?;
     let mut tally = Tally::default();
     hold_epoch(&mut tx, shared.node).await?;
-    hold_lanes(&mut tx, shared.node, group).await?;
+    let lanes = hold_lanes(&mut tx, shared.node, group).await?;
     // Settles first: the same delivery may be settled and, ready again at once, marked in one group.
-    let settled = settle(&mut tx, shared.node, &group.settles, now, &mut tally).await?;
+    let settled = settle(&mut tx, shared.node, &lanes, &group.settles, trial, now, &mut tally).await?;
     let requests: Vec<MarkRequest> = group.marks.iter().map(|(request, _)| *request).collect();
-    let marks = mark(&mut tx, shared.node, &requests, trial, now, &mut tally).await?;
+    let marks = mark(&mut tx, &lanes, &requests, trial, now, &mut tally).await?;
     if !group.accepts.is_empty() {
         let mut messages: Vec<&NewMessage> = group.accepts.iter().map(|(message, _)| &**message).collect();
         if trial == Trial::Repeated {
@@ -422,7 +424,7 @@ async fn once(shared: &Shared, group: &Group, trial: Trial, now: i64) -> Result<
 }
 
 /// Keeps the lanes of a group from changing their owner until the end of the transaction.
-async fn hold_lanes(tx: &mut Tx, node: Node, group: &Group) -> Result<()> {
+async fn hold_lanes(tx: &mut Tx, node: Node, group: &Group) -> Result<HashMap<i64, HeldLane>> {
     let marked = group.marks.iter().map(|(request, _)| request.lane.get());
     let mut lanes: Vec<i64> = marked.chain(group.settles.iter().map(|p| p.settle.lane.get())).collect();
     lanes.sort_unstable();
