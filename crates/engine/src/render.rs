@@ -104,7 +104,7 @@ fn render(order: &Order, recipient: &Mailbox, link: &LinkKey) -> Result<Vec<u8>,
     let preferences_url = format!("{}/p/{token}", office.public_url);
     let hosted_url = office.hosted_copies.then(|| {
         let token = HostedToken { workspace, contact, purpose: purpose_id, delivery }.encode(link);
-        format!("{}/v/{token}", office.public_url)
+        format!("{}/h/{token}", office.public_url)
     });
     let from_domain = prepared.compiled().from_mailbox().domain();
     let message_id = message_id::message_id(delivery, from_domain, &order.message_id_key);
