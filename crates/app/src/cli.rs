@@ -153,6 +153,7 @@ pub struct ImportArgs {
 
 /// Campaigns.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "parsed once in the life of a process")]
 pub enum CampaignCommand {
     /// Make a draft.
     Create {
