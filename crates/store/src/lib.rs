@@ -49,8 +49,8 @@ pub mod variant;
 pub mod workspace;
 pub mod writer;
 
-mod contact_pages;
 mod audience;
+mod contact_pages;
 mod db;
 mod delivery_pages;
 mod dialect;
