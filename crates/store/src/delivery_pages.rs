@@ -16,7 +16,8 @@ use crate::report::DeliveryRow;
 use crate::sql::{args, sql};
 
 impl Store {
-    /// All deliveries of a campaign in the order of their contacts, which is that of the unique index.
+    /// All deliveries of a campaign in the order of their contacts, which is that of the unique index. The workspace is
+    /// tested outside the page: inside, PostgreSQL takes the test for rare and sorts the whole campaign instead.
     pub(crate) async fn deliveries_by_contact(
         &self,
         workspace: WorkspaceId,
@@ -34,9 +35,9 @@ impl Store {
                      d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
                      (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
                      (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
-                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM delivery d \
-                     WHERE d.campaign_id = $2 AND d.contact_id > $3 AND d.workspace_id + 0 = $1 \
-                     ORDER BY d.contact_id LIMIT $4"
+                     (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM \
+                     (SELECT * FROM delivery WHERE campaign_id = $2 AND contact_id > $3 ORDER BY contact_id LIMIT $4) d \
+                     WHERE d.workspace_id = $1 ORDER BY d.contact_id"
                 ),
                 args![workspace, campaign, after, limit + 1],
             )

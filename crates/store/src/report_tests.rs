@@ -146,3 +146,30 @@ async fn a_persons_page_shows_what_happened_newest_first_and_counts_the_opt_out(
         assert_eq!(store.timeline(workspace, contact, 2).await.unwrap().len(), 2);
     }
 }
+
+#[tokio::test]
+async fn a_page_of_a_campaign_is_read_along_its_index_once_there_are_statistics() {
+    use sqlx::{Connection, Row};
+    let store = crate::testing::open_postgres("plan").await;
+    let rig = Rig::start(&store, 5_000, &RetryPolicy::preset("rehearsal").unwrap()).await;
+    let mut c = sqlx::PgConnection::connect(&store.url()).await.unwrap();
+    sqlx::query("ANALYZE").execute(&mut c).await.unwrap();
+    let (workspace, campaign) = (rig.book.workspace.get(), rig.book.campaign.get());
+    let source = include_str!("delivery_pages.rs");
+    for (name, outcome) in [("deliveries_by_contact", None), ("deliveries_open", Some("'QUEUED'"))] {
+        let body = &source[source.find(&format!("fn {name}(")).unwrap()..];
+        let body = &body[body.find("\"SELECT").unwrap() + 1..];
+        let statement = body[..body.find('"').unwrap()].replace("\\\n", " ");
+        let limit = if outcome.is_some() { ("$5", "101") } else { ("$4", "101") };
+        let statement = statement
+            .replace(limit.0, limit.1)
+            .replace("$4", outcome.unwrap_or("0"))
+            .replace("$3", "0")
+            .replace("$2", &campaign.to_string())
+            .replace("$1", &workspace.to_string());
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN {statement}"))).fetch_all(&mut c).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(!plan.contains("Seq Scan on delivery") && !plan.contains("Sort"), "{name}:\n{plan}");
+    }
+}
