@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postrider_domain::id::{DeliveryId, LaneId};
 use tokio::sync::Semaphore;
 
 use crate::book::Book;
 use crate::connections::Open;
 use crate::landing::Landings;
 use crate::plan::Place;
-use crate::scheduler::{Dispatch, Scheduler, Turn};
+use crate::scheduler::{Dispatch, Landing, Scheduler, Turn};
 use crate::shared::{Phase, Shared};
 use crate::workshop::Workshop;
 
@@ -60,11 +61,13 @@ pub(crate) struct Courier {
     pub(crate) pace_ms: i64,
     /// The host closed earlier connections after so many transactions.
     pub(crate) host_limit: u32,
+    /// What was handed out to it, so that a courier that ends in the middle leaves nothing in the air.
+    aboard: Vec<(LaneId, DeliveryId)>,
 }
 
 impl Courier {
     fn new(kit: Arc<Kit>, place: Place) -> Courier {
-        Courier { kit, place, open: None, domain: None, pace_ms: 100, host_limit: u32::MAX }
+        Courier { kit, place, open: None, domain: None, pace_ms: 100, host_limit: u32::MAX, aboard: Vec::new() }
     }
 
     async fn run(&mut self) {
@@ -72,7 +75,11 @@ impl Courier {
             let want = self.want();
             let turn = self.kit.scheduler.clone().next(&self.place, want, self.domain.as_deref()).await;
             match turn {
-                Turn::Batch(batch) => self.carry(batch).await,
+                Turn::Batch(batch) => {
+                    self.aboard = batch.iter().map(|h| (h.lease.lane, h.row.delivery)).collect();
+                    self.carry(batch).await;
+                    self.aboard.clear();
+                }
                 Turn::End => break,
             }
         }
@@ -100,6 +107,10 @@ impl Courier {
 
 impl Drop for Courier {
     fn drop(&mut self) {
+        for (lane, delivery) in self.aboard.drain(..) {
+            // A panic: what was marked stays in doubt and is resolved by policy, the rest is read again.
+            self.kit.landings.land(lane, delivery, Landing::Gone);
+        }
         self.kit.scheduler.courier_ended(&self.place);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use postrider_domain::gate::may_send;
@@ -32,6 +32,8 @@ use crate::workshop::Urgency;
 const STUCK_MS: i64 = 30_000;
 /// A delivery whose mark could not be used now is ready again after this time.
 const PUT_BACK_MS: i64 = 500;
+/// A connection that gave deliveries back asks for others after this time.
+const GIVE_BACK: Duration = Duration::from_millis(50);
 
 /// A delivery with its message, marked or about to be.
 struct Loaded {
@@ -58,14 +60,15 @@ enum Said {
 impl Courier {
     /// Carries a batch of one lane. Every delivery in it is settled, put back or forgotten at the end.
     pub(crate) async fn carry(&mut self, batch: Vec<Handed>) {
-        let mut batch: VecDeque<Handed> = batch.into();
+        let mut batch = self.kit.expire(batch);
         if self.open.is_none() {
             // A connection is made for somebody who may be written to; marks ask the same once more.
             batch = self.kit.last_look(batch).await;
             while let Some(first) = batch.front().cloned() {
                 if let Err(reason) = self.kit.scheduler.may_begin(&first) {
                     tracing::debug!(event = "hand_out.given_back", reason = reason.as_str());
-                    return self.kit.scheduler.give_back(batch.into());
+                    self.kit.scheduler.give_back(batch.into());
+                    return tokio::time::sleep(GIVE_BACK).await;
                 }
                 let begun = (self.kit.shared.now(), Instant::now());
                 match self.connect(&first).await {
@@ -258,6 +261,26 @@ fn elapsed_ms(begun: Instant) -> i64 {
 }
 
 impl Kit {
+    /// Ends what waited beyond the time after which nobody wants it any more.
+    fn expire(&self, batch: Vec<Handed>) -> VecDeque<Handed> {
+        let now = self.shared.now();
+        let (late, rest): (Vec<Handed>, Vec<Handed>) =
+            batch.into_iter().partition(|h| h.row.expires_at.is_some_and(|end| now > end));
+        for handed in late {
+            tracing::info!(event = "expired", delivery = %handed.row.delivery);
+            self.shared.metrics.outcome(handed.plan.stream, postrider_domain::outcome::OutcomeKind::Expired);
+            self.landings.settle(Settle {
+                delivery: handed.row.delivery,
+                lane: handed.lease.lane,
+                lane_epoch: handed.lease.epoch,
+                attempt: None,
+                next: Next::Done(Outcome::Expired),
+                suppress: None,
+            });
+        }
+        rest.into()
+    }
+
     /// The step `last_look`: consent and suppression as they are now.
     async fn last_look(&self, batch: VecDeque<Handed>) -> VecDeque<Handed> {
         let ids: Vec<_> = batch.iter().map(|h| h.row.delivery).collect();
@@ -382,11 +405,16 @@ impl Kit {
         let (row, plan) = (&handed.row, &handed.plan);
         let text = self.book.text(row, plan).await?;
         let Some(identity) = self.book.identity(row, text.from().domain()).await? else { return Ok(None) };
+        let mut row = row.clone();
+        if let (None, Some(_), Some(contact)) = (&row.vars, row.version, row.contact) {
+            // A test send to a contact has no frozen variables: the contact's own, as they are now.
+            row.vars = Some(self.shared.store.contact(row.workspace, contact).await?.attributes.into_iter().collect());
+        }
         Ok(Some(Order {
             first_try_at: row.first_try_at.unwrap_or_else(|| self.shared.now()),
-            row: row.clone(),
             plan: Arc::clone(plan),
             office: self.book.office(row.workspace).await?,
+            row,
             identity,
             text,
             message_id_key: *self.shared.message_id_key,

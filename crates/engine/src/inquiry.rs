@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::book::Book;
 use crate::connections::{reach, timeouts};
+use crate::scheduler::Scheduler;
 use crate::shared::{Phase, Shared};
 
 /// A person waits at most this long for a host: the dialogue is cut to it.
@@ -23,17 +24,17 @@ const LONGEST: Duration = Duration::from_secs(13);
 const AT_ONCE: usize = 8;
 
 /// Runs until the engine stops.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<Shared>, scheduler: Arc<Scheduler>) {
     let mut bell = shared.store.bell().listen();
     let places = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     while shared.is_running() {
         match shared.store.take_inquiry().await {
             Ok(Some(inquiry)) => {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-                let shared = Arc::clone(&shared);
+                let (shared, scheduler) = (Arc::clone(&shared), Arc::clone(&scheduler));
                 tokio::spawn(async move {
                     let _place = place;
-                    respond(&shared, inquiry).await;
+                    respond(&shared, &scheduler, inquiry).await;
                 });
                 continue;
             }
@@ -58,9 +59,9 @@ async fn ring(bell: &mut tokio::sync::broadcast::Receiver<Topic>) {
     }
 }
 
-async fn respond(shared: &Shared, inquiry: Inquiry) {
+async fn respond(shared: &Shared, scheduler: &Scheduler, inquiry: Inquiry) {
     let begun = Instant::now();
-    let answered = tokio::time::timeout(LONGEST, answer(shared, &inquiry)).await;
+    let answered = tokio::time::timeout(LONGEST, answer(shared, scheduler, &inquiry)).await;
     let answer = match answered {
         Ok(Ok(answer)) => answer,
         Ok(Err(StoreError::NotFound { what })) => json!({ "ok": false, "text": format!("there is no such {what}") }),
@@ -77,11 +78,12 @@ async fn respond(shared: &Shared, inquiry: Inquiry) {
     }
 }
 
-async fn answer(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreError> {
+async fn answer(shared: &Shared, scheduler: &Scheduler, inquiry: &Inquiry) -> Result<Value, StoreError> {
     match inquiry.kind.as_str() {
         "dns" | "resolve" => Ok(where_mail_goes(shared, inquiry.args["domain"].as_str().unwrap_or_default()).await),
         "domain_check" | "dns_check" => check_domain(shared, inquiry).await,
         "route_test" => test_route(shared, inquiry).await,
+        "waiting" => Ok(what_waits(scheduler, inquiry)),
         "doctor" => Ok(json!({ "ok": true, "checks": [clock(shared), dns(shared).await] })),
         other => Ok(json!({ "ok": false, "text": format!("this engine knows no question `{other}`") })),
     }
@@ -139,6 +141,22 @@ async fn where_mail_goes(shared: &Shared, domain: &str) -> Value {
             "ok": false, "domain": name.as_str(), "state": "unknown", "text": format!("DNS gave no answer: {why}"),
         }),
     }
+}
+
+/// What of a workspace is ready and does not leave from this node, and why.
+fn what_waits(scheduler: &Scheduler, inquiry: &Inquiry) -> Value {
+    let campaign = inquiry.args["campaign"].as_str();
+    let waiting: Vec<Value> = scheduler
+        .waiting()
+        .into_iter()
+        .filter(|w| Some(w.workspace) == inquiry.workspace)
+        .filter(|w| campaign.is_none() || campaign == w.campaign.map(|c| c.to_string()).as_deref())
+        .map(|w| {
+            let until = w.until.map(postrider_domain::schedule::rfc3339);
+            json!({ "campaign": w.campaign, "site": w.site, "reason": w.reason.as_str(), "until": until })
+        })
+        .collect();
+    json!({ "ok": true, "waiting": waiting })
 }
 
 /// Compares the records that a sending domain should have with those that it has, and keeps the result.

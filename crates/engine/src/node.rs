@@ -3,6 +3,7 @@
 //! Must not know what lies in a lane.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use postrider_store::StoreError;
 use postrider_store::node::DeadNodes;
@@ -19,8 +20,10 @@ pub(crate) async fn beat(shared: Arc<Shared>) {
             _ = ticks.tick() => {}
             () = shared.reached(Phase::Ended) => return,
         }
-        if let Err(error) = shared.store.beat(shared.node).await {
-            shared.complain("give a sign of life", &error);
+        let begun = Instant::now();
+        match shared.store.beat(shared.node).await {
+            Ok(()) => shared.gave_sign_of_life(begun),
+            Err(error) => shared.complain("give a sign of life", &error),
         }
     }
 }
@@ -36,6 +39,10 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
                 continue;
             }
         };
+        if shared.set_nodes(nodes.iter().filter(|n| n.running).count()) {
+            // Limits that all nodes share are divided anew.
+            shared.store.bell().ring(postrider_store::Topic::Campaign);
+        }
         for dead in dead_nodes.look(shared.node.id, &nodes, shared.monotonic()) {
             match shared.store.take_over(&dead, shared.node).await {
                 Ok(lanes) => {

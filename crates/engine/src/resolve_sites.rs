@@ -176,25 +176,15 @@ impl Kit {
     async fn resolve_lane(&self, lease: &LaneLease, plan: &Arc<Plan>) -> Result<Option<i64>, StoreError> {
         let shared = &self.shared;
         let mut after = None;
-        loop {
-            if !shared.is_running() {
-                return Ok(None);
-            }
+        while shared.is_running() {
             let rows = shared.store.read_lane(lease.lane, after, shared.now(), SLICE).await?;
             if rows.is_empty() {
                 break;
             }
-            after = rows.last().map(QueueRow::cursor);
+            let end = rows.last().map(QueueRow::cursor);
             self.resolve_rows(lease, plan, rows).await?;
-        }
-        let mut cursor = None;
-        loop {
-            let moved = shared.store.move_resolved(shared.node, lease, cursor, MOVE_SLICE).await?;
-            cursor = moved.next;
-            if cursor.is_none() || !shared.is_running() {
-                break;
-            }
-            tokio::task::yield_now().await;
+            self.move_rows(lease, after, end).await?;
+            after = end;
         }
         // Settles of rows that stay must be durable before the lane is read again.
         shared.writer.flush().await?;
@@ -204,6 +194,24 @@ impl Kit {
         let behind = LaneCursor { ready_at: i64::MIN, delivery: postrider_domain::id::DeliveryId(0) };
         let left = shared.store.read_lane(lease.lane, Some(behind), i64::MAX, 1).await?;
         Ok(left.first().map(|row| row.ready_at))
+    }
+
+    /// Moves what has a site by now, from one cursor up to another, in slices that let others write.
+    async fn move_rows(
+        &self,
+        lease: &LaneLease,
+        mut after: Option<LaneCursor>,
+        end: Option<LaneCursor>,
+    ) -> Result<(), StoreError> {
+        while after < end && self.shared.is_running() {
+            let moved = self.shared.store.move_resolved(self.shared.node, lease, after, MOVE_SLICE).await?;
+            if moved.next.is_none() {
+                break;
+            }
+            after = moved.next;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Looks up the domains of some rows; those without a site are settled as attempts.

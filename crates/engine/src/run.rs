@@ -91,7 +91,7 @@ impl Engine {
         let mut tasks = vec![
             tokio::spawn(watch_writer(Arc::clone(&shared))),
             tokio::spawn(import::job::run(Arc::clone(&shared))),
-            tokio::spawn(inquiry::run(Arc::clone(&shared))),
+            tokio::spawn(inquiry::run(Arc::clone(&shared), Arc::clone(&scheduler))),
             tokio::spawn(retention::run(Arc::clone(&shared))),
         ];
         match work {

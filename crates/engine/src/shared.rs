@@ -2,9 +2,9 @@
 //!
 //! Must not know what the parts do with it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postrider_store::node::Node;
 use postrider_store::writer::QueueWriter;
@@ -39,6 +39,9 @@ pub(crate) struct Shared {
     failed: Mutex<Option<String>>,
     failing: watch::Sender<bool>,
     random: AtomicU64,
+    /// The last sign of life that the store took, on the machine's own clock.
+    beat_at: Mutex<Instant>,
+    nodes: AtomicUsize,
 }
 
 impl Shared {
@@ -48,6 +51,8 @@ impl Shared {
             message_id_key: store.derived_key(KeyPurpose::MessageId),
             log_key: store.derived_key(KeyPurpose::Log),
             random: AtomicU64::new(config.seed),
+            beat_at: Mutex::new(Instant::now()),
+            nodes: AtomicUsize::new(1),
             node,
             writer,
             metrics,
@@ -80,6 +85,27 @@ impl Shared {
     /// A number from 0 up to 1.
     pub(crate) fn spread(&self) -> f64 {
         (self.random() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// The store has taken a sign of life that was begun at this moment.
+    pub(crate) fn gave_sign_of_life(&self, begun: Instant) {
+        *self.beat_at.lock().unwrap_or_else(PoisonError::into_inner) = begun;
+    }
+
+    /// Whether no other node can have taken us for dead: what was marked ahead may still go (REL-8).
+    pub(crate) fn is_surely_alive(&self) -> bool {
+        let dead_after = Duration::from_millis(u64::try_from(self.config.times.dead_after_ms).unwrap_or(0));
+        self.beat_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < dead_after * 2 / 3
+    }
+
+    /// How many nodes share the work, at least one.
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many nodes share the work; whether that is news.
+    pub(crate) fn set_nodes(&self, n: usize) -> bool {
+        self.nodes.swap(n.max(1), Ordering::Relaxed) != n.max(1)
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use postrider_domain::contact::AddressState;
@@ -96,7 +97,8 @@ async fn work(shared: &Arc<Shared>, domains: &Arc<Domains>, import: Import) {
             let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(event = "import.ended", import = %import.id, end = word, ms);
             match shared.store.finish_import(&import, end).await {
-                // Stopped in this moment.
+                Ok(()) if word == "done" => forget_file(shared, &import),
+                // Stopped in this moment, or failed: the file is needed to go on.
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
                 Err(error) => shared.complain("end an import", &error),
             }
@@ -110,6 +112,21 @@ async fn work(shared: &Arc<Shared>, domains: &Arc<Domains>, import: Import) {
     }
 }
 
+/// Where the file lies: a relative path begins in the data folder.
+fn place(shared: &Shared, import: &Import) -> PathBuf {
+    shared.store.data().join(&import.file_path)
+}
+
+/// An uploaded copy holds personal data and has served; a file outside of the data folder is not ours to delete.
+fn forget_file(shared: &Shared, import: &Import) {
+    let path = place(shared, import);
+    if path.starts_with(shared.store.data())
+        && let Err(error) = std::fs::remove_file(&path)
+    {
+        tracing::warn!(event = "import.file_left", import = %import.id, error = %error);
+    }
+}
+
 /// Carries an import out; `None` when it was stopped or the engine stops.
 async fn carry_out(
     shared: &Arc<Shared>,
@@ -117,7 +134,8 @@ async fn carry_out(
     import: &Import,
 ) -> Result<Option<ImportEnd>, StoreError> {
     let (sender, mut pieces) = mpsc::channel(AHEAD);
-    let job = import.clone();
+    let mut job = import.clone();
+    job.file_path = place(shared, import).display().to_string();
     let reader = tokio::task::spawn_blocking(move || read(&job, &sender));
     let mut from = import.byte_offset;
     let mut end = None;

@@ -147,7 +147,7 @@ impl Scheduler {
 
     /// Whether a delivery that was handed out may still begin: pause and stop count at once.
     pub(crate) fn may_begin(&self, handed: &Handed) -> Result<(), WaitingFor> {
-        if !self.shared.is_running() {
+        if !self.shared.is_running() || !self.shared.is_surely_alive() {
             return Err(WaitingFor::Connection);
         }
         match self.lock().gate(Flow::of(&handed.plan), self.shared.now()) {

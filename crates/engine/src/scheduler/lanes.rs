@@ -87,12 +87,28 @@ impl Scheduler {
                 () = tokio::time::sleep(pause) => {}
                 () = self.look.notified() => {}
                 () = self.shared.reached(Phase::Stopping) => return,
-                topic = bell.recv() => hear(&mut due, topic),
+                topic = bell.recv() => self.hear(&mut due, topic),
             }
             tokio::time::sleep(LEAST_PAUSE).await;
             while let Ok(topic) = bell.try_recv() {
-                hear(&mut due, Ok(topic));
+                self.hear(&mut due, Ok(topic));
             }
+        }
+    }
+
+    fn hear(&self, due: &mut Due, topic: Result<Topic, RecvError>) {
+        match topic {
+            Ok(Topic::Work) => due.work = true,
+            Ok(Topic::Campaign) => *due = Due { work: true, rules: true, plans: true },
+            Ok(Topic::Live { what, .. }) => {
+                // Another node narrowed somebody's right: what is marked here asks again before its MAIL FROM.
+                if let Some(contact) = what.strip_prefix("contact:").and_then(|id| id.parse().ok()) {
+                    self.shared.store.closures().close_contact(contact);
+                }
+            }
+            Ok(Topic::Import | Topic::Inquiry) => {}
+            // Rings were missed: look at everything.
+            Err(_) => *due = Due { work: true, rules: true, plans: true },
         }
     }
 
@@ -149,7 +165,7 @@ impl Scheduler {
                 Ok(plan) => {
                     let mut state = self.lock();
                     state.stuck.remove(&flow);
-                    state.put_lane(lease, plan);
+                    state.put_lane(lease, plan, self.shared.nodes());
                 }
                 Err(error) => {
                     // Without a plan the lane stays ours and is asked for again with the other plans.
@@ -395,19 +411,5 @@ impl State {
             lane.cursor = None;
             lane.look_at = i64::MAX;
         }
-    }
-}
-
-fn hear(due: &mut Due, topic: Result<Topic, RecvError>) {
-    match topic {
-        Ok(Topic::Work) => due.work = true,
-        Ok(Topic::Campaign) => {
-            due.rules = true;
-            due.work = true;
-            due.plans = true;
-        }
-        Ok(Topic::Import | Topic::Inquiry | Topic::Live { .. }) => {}
-        // Rings were missed: look at everything.
-        Err(_) => *due = Due { work: true, rules: true, plans: true },
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use postrider_domain::campaign::CampaignState;
 use postrider_domain::id::{CampaignId, DeliveryId, LaneId, RouteId, WorkspaceId};
+use postrider_domain::route::RouteKind;
 use postrider_domain::stream::Stream;
 use postrider_store::lane::{LaneCursor, LaneLease, QueueRow};
 use tokio::sync::Notify;
@@ -79,9 +80,14 @@ impl LaneEntry {
         self.cursor = if full { rows.last().map(QueueRow::cursor) } else { None };
         self.more = full;
         let stale = std::mem::take(&mut self.landed_while_reading);
+        // What was given back while the read was under way is in the buffer again.
+        let present: HashSet<DeliveryId> = self.buffer.iter().map(|r| r.delivery).collect();
         let before = self.buffer.len();
-        self.buffer
-            .extend(rows.into_iter().filter(|r| !self.air.contains(&r.delivery) && !stale.contains(&r.delivery)));
+        let is_news = |r: &QueueRow| {
+            !self.air.contains(&r.delivery) && !stale.contains(&r.delivery) && !present.contains(&r.delivery)
+        };
+        let news: Vec<QueueRow> = rows.into_iter().filter(is_news).collect();
+        self.buffer.extend(news);
         if self.buffer.len() > before {
             self.empty_reads = 0;
         }
@@ -212,17 +218,24 @@ impl State {
     }
 
     /// Adds a lane, or gives a present one its new plan.
-    pub(super) fn put_lane(&mut self, lease: LaneLease, plan: Arc<Plan>) {
+    pub(super) fn put_lane(&mut self, lease: LaneLease, plan: Arc<Plan>, nodes: usize) {
+        let settings = &plan.route.settings;
+        let per_second = match settings.kind {
+            RouteKind::Mx => settings.per_second,
+            // One account for all nodes: each takes its share.
+            RouteKind::Smarthost if settings.per_second == 0 => 0,
+            RouteKind::Smarthost => (settings.per_second / u32::try_from(nodes).unwrap_or(1).max(1)).max(1),
+        };
         let limits = self.routes.entry(plan.route.id).or_insert_with(|| RouteLimits {
-            per_second: plan.route.settings.per_second,
-            pace: Pace::new(plan.route.settings.per_second),
+            per_second,
+            pace: Pace::new(per_second),
             per_day: plan.route.settings.per_day,
             day: None,
             asking: false,
         });
-        if limits.per_second != plan.route.settings.per_second {
-            limits.per_second = plan.route.settings.per_second;
-            limits.pace = Pace::new(limits.per_second);
+        if limits.per_second != per_second {
+            limits.per_second = per_second;
+            limits.pace = Pace::new(per_second);
         }
         if limits.per_day != plan.route.settings.per_day {
             limits.per_day = plan.route.settings.per_day;

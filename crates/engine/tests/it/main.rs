@@ -1,10 +1,12 @@
 //! The engine on both databases against the simulated mail world.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod delivery;
+mod doubts;
 mod imports;
 mod limits;
 mod nodes;
+mod questions;
 mod rig;
 mod stops;
