@@ -9,6 +9,7 @@
 //! scheduler    who is handed out next           book        plans, keys, versions, kept ready
 //! courier      one connection's task            deliver     the named steps of a delivery
 //! connections  resolve and choose_host          judge       what an attempt's end means
+//! desk         the steps without a connection   limits      pace and day, as pure code
 //! render       the bytes, on the workshop       landing     until a settle is durable
 //! resolve_sites  from domains to sites          import      contacts from a file
 //! inquiry      what a person waits for          retention   what is thrown away
@@ -20,6 +21,7 @@ mod config;
 mod connections;
 mod courier;
 mod deliver;
+mod desk;
 mod fair;
 mod freeze;
 mod import;
