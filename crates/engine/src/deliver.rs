@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use postrider_mail::Stage;
 use postrider_mail::reply::Reply;
 use postrider_smtp::{Failure, FailureKind};
-use postrider_store::mark::MarkRefused;
 
 use crate::connections::{Unreached, hosts, reach, timeouts};
 use crate::courier::Courier;
@@ -29,10 +28,6 @@ enum Said {
     Again,
     /// It must not begin now, and nothing was said: put it back.
     NotNow,
-    /// No dot may go; the mark was refused while the host waited.
-    Refused(MarkRefused),
-    /// The engine cannot go on.
-    Over,
 }
 
 impl Courier {
@@ -123,7 +118,19 @@ impl Courier {
                 self.settle_unreached(&loaded.handed, &unreached, (at, begun));
                 return true;
             }
-            match self.converse(&mut loaded, second_time).await {
+            if loaded.marked_at.is_none() {
+                // Before MAIL FROM, because the mark is the last look: it asks consent and suppression again.
+                let asked_at = shared.monotonic();
+                match self.kit.mark(&loaded.handed, &loaded.ready).await {
+                    Ok(()) => loaded.marked_at = Some(asked_at),
+                    Err(Some(why)) => {
+                        self.kit.refused(&loaded.handed, why);
+                        return true;
+                    }
+                    Err(None) => return false,
+                }
+            }
+            match self.converse(&loaded, second_time).await {
                 Said::Again => second_time = true,
                 Said::NotNow => {
                     self.kit.put_back(&loaded);
@@ -146,45 +153,29 @@ impl Courier {
                     }
                     return true;
                 }
-                Said::Refused(why) => {
-                    self.kit.refused(&loaded.handed, why);
-                    return true;
-                }
-                Said::Over => return false,
             }
         }
     }
 
-    /// The step `converse`: MAIL, RCPT, DATA, the mark, the message, the dot and its reply.
-    async fn converse(&mut self, loaded: &mut Loaded, second_time: bool) -> Said {
+    /// The step `converse`: MAIL, RCPT, DATA, the message, the dot and its reply. The mark stands.
+    async fn converse(&mut self, loaded: &Loaded, second_time: bool) -> Said {
         let kit = Arc::clone(&self.kit);
-        // The last moment before MAIL FROM: who was closed since the mark was asked for gets nothing (LAW-21, SR-17).
-        if kit.is_closed(&loaded.handed, loaded.marked_at) {
-            return Said::NotNow;
-        }
         let Some(open) = &mut self.open else { return Said::Again };
         self.domain = Some(loaded.handed.row.domain.clone());
         let fresh = open.carried == 0;
         open.carried += 1;
-        let begun = if loaded.marked_at.is_some() {
-            open.connection.begin(&loaded.ready.envelope).await
-        } else {
-            // Asked with MAIL FROM, awaited before the dot: the commit hides behind the dialogue.
-            let asked_at = kit.shared.monotonic();
-            let (mark, begun) =
-                tokio::join!(kit.mark(&loaded.handed, &loaded.ready), open.connection.begin(&loaded.ready.envelope));
-            match mark {
-                Ok(()) => {
-                    loaded.marked_at = Some(asked_at);
-                    begun
-                }
-                Err(why) => {
-                    // A refused mark closes the connection without the dot.
-                    if let Some(open) = self.open.take() {
-                        open.connection.abandon();
-                    }
-                    return why.map_or(Said::Over, Said::Refused);
-                }
+        let begun = {
+            let mut begin = std::pin::pin!(open.connection.begin(&loaded.ready.envelope));
+            // The last moment: who was closed since the mark was asked for gets no MAIL FROM, and nobody is closed between
+            // this look and the write, which the first poll does (LAW-21, SR-17).
+            let first = std::future::poll_fn(|cx| {
+                let polled = kit.unless_closed(&loaded.handed, loaded.marked_at, || begin.as_mut().poll(cx));
+                std::task::Poll::Ready(polled)
+            });
+            match first.await {
+                None => return Said::NotNow,
+                Some(std::task::Poll::Ready(begun)) => begun,
+                Some(std::task::Poll::Pending) => begin.await,
             }
         };
         match begun {

@@ -146,7 +146,7 @@ impl Kit {
         self.withhold(handed, reason);
     }
 
-    /// Marks the whole batch when its policy is to send again after a crash; else each is marked beside its MAIL FROM.
+    /// Marks the whole batch when its policy is to send again after a crash; else each right before its MAIL FROM.
     pub(crate) async fn mark_ahead(&self, loaded: VecDeque<Loaded>) -> VecDeque<Loaded> {
         let ahead = loaded.front().is_some_and(|l| l.handed.plan.policy.in_doubt == InDoubtPolicy::Resend);
         if !ahead {
@@ -252,11 +252,16 @@ impl Kit {
         }
     }
 
-    /// Whether consent or address of this delivery was changed in this process after its mark was asked for, so that
-    /// the mark may not have seen it.
-    pub(crate) fn is_closed(&self, handed: &Handed, marked_at: Option<i64>) -> bool {
-        let since = marked_at.unwrap_or_else(|| self.shared.monotonic());
-        self.shared.store.closures().is_closed(handed.row.contact, &handed.row.mailbox_norm, since)
+    /// Does something unless consent or address of this delivery was changed in this process after its mark was asked
+    /// for, so that the mark may not have seen it.
+    pub(crate) fn unless_closed<T>(
+        &self,
+        handed: &Handed,
+        marked_at: Option<i64>,
+        act: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let since = marked_at.unwrap_or(i64::MIN);
+        self.shared.store.closures().unless_closed(handed.row.contact, &handed.row.mailbox_norm, since, act)
     }
 
     /// Settles a delivery as withheld.

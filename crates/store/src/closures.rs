@@ -4,7 +4,7 @@
 //! begin after it (LAW-21, SR-17). The list only makes somebody ask again; the database decides. Must not know why.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use postrider_domain::id::ContactId;
 
@@ -28,21 +28,18 @@ enum Whom {
 /// See the module.
 pub struct Closures {
     clock: Arc<dyn Clock>,
-    closed: Mutex<HashMap<Whom, i64>>,
+    closed: RwLock<HashMap<Whom, i64>>,
 }
 
 impl Closures {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Closures {
-        Closures { clock, closed: Mutex::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Whom, i64>> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+        Closures { clock, closed: RwLock::default() }
     }
 
     fn close(&self, whom: Whom) {
         let now = self.clock.monotonic_ms();
-        let mut closed = self.lock();
+        // Waits for those who are between their look and their MAIL FROM: what they write comes before our commit.
+        let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
         if closed.len() >= MANY {
             closed.retain(|_, at| now - *at < KEPT_MS);
         }
@@ -62,23 +59,30 @@ impl Closures {
         self.close(Whom::Domain(domain.to_owned()));
     }
 
-    /// Whether a mark that was asked for at `marked_at` (monotonic milliseconds) may have been granted without knowing of
-    /// a closure: then no MAIL FROM, but another mark later.
-    pub fn is_closed(&self, contact: Option<ContactId>, mailbox_norm: &str, marked_at: i64) -> bool {
-        let closed = self.lock();
-        if closed.is_empty() {
-            return false;
+    /// Does something, such as writing MAIL FROM, unless the mark that was asked for at `marked_at` (monotonic
+    /// milliseconds) may have been granted without knowing of a closure: then `None`, and another mark later. No closure
+    /// begins while it is done, so it must not wait for anything.
+    pub fn unless_closed<T>(
+        &self,
+        contact: Option<ContactId>,
+        mailbox_norm: &str,
+        marked_at: i64,
+        act: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if !closed.is_empty() {
+            let at = |whom: &Whom| closed.get(whom).copied();
+            let domain = mailbox_norm.rsplit_once('@').map(|(_, domain)| Whom::Domain(domain.to_owned()));
+            let found = [
+                contact.and_then(|contact| at(&Whom::Contact(contact))),
+                at(&Whom::Mailbox(mailbox_norm.to_owned())),
+                domain.as_ref().and_then(at),
+            ];
+            if found.into_iter().flatten().any(|closed_at| closed_at + TRANSACTION_MS > marked_at) {
+                return None;
+            }
         }
-        let at = |whom: &Whom| closed.get(whom).copied();
-        let domain = mailbox_norm.rsplit_once('@').map(|(_, domain)| Whom::Domain(domain.to_owned()));
-        [
-            contact.and_then(|contact| at(&Whom::Contact(contact))),
-            at(&Whom::Mailbox(mailbox_norm.to_owned())),
-            domain.as_ref().and_then(at),
-        ]
-        .into_iter()
-        .flatten()
-        .any(|closed_at| closed_at + TRANSACTION_MS > marked_at)
+        Some(act())
     }
 }
 
@@ -101,21 +105,20 @@ mod tests {
         let closures = Closures::new(Arc::new(clock.clone()));
         let marked_at = clock.monotonic_ms();
         let contact = Some(ContactId(7));
-        assert!(!closures.is_closed(contact, "a@example.org", marked_at));
+        let is_closed =
+            |contact, mailbox: &str, marked_at| closures.unless_closed(contact, mailbox, marked_at, || ()).is_none();
+        assert!(!is_closed(contact, "a@example.org", marked_at));
         clock.advance(60_000);
         closures.close_contact(ContactId(7));
-        assert!(closures.is_closed(contact, "a@example.org", marked_at), "marked before");
-        assert!(
-            closures.is_closed(contact, "a@example.org", clock.monotonic_ms()),
-            "the commit may still be on its way"
-        );
-        assert!(!closures.is_closed(Some(ContactId(8)), "a@example.org", marked_at));
+        assert!(is_closed(contact, "a@example.org", marked_at), "marked before");
+        assert!(is_closed(contact, "a@example.org", clock.monotonic_ms()), "the commit may still be on its way");
+        assert!(!is_closed(Some(ContactId(8)), "a@example.org", marked_at));
         clock.advance(TRANSACTION_MS);
-        assert!(!closures.is_closed(contact, "a@example.org", clock.monotonic_ms()), "the mark has seen the commit");
+        assert!(!is_closed(contact, "a@example.org", clock.monotonic_ms()), "the mark has seen the commit");
         closures.close_domain("example.org");
-        assert!(closures.is_closed(None, "b@example.org", clock.monotonic_ms()));
+        assert!(is_closed(None, "b@example.org", clock.monotonic_ms()));
         closures.close_mailbox("c@example.net");
-        assert!(closures.is_closed(None, "c@example.net", clock.monotonic_ms()));
-        assert!(!closures.is_closed(None, "d@example.net", clock.monotonic_ms()));
+        assert!(is_closed(None, "c@example.net", clock.monotonic_ms()));
+        assert!(!is_closed(None, "d@example.net", clock.monotonic_ms()));
     }
 }

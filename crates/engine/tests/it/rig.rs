@@ -1,7 +1,9 @@
 //! A workspace that may send, a simulated world to send to, and an engine in between.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use postrider_content::{CompileInput, RENDERER, Sender, compile};
@@ -18,7 +20,8 @@ use postrider_mail::dkim::SigningKey;
 use postrider_mail::mailbox::{DomainName, Mailbox};
 use postrider_sim::{Depth, Keep, Trace, World, WorldConfig};
 use postrider_smtp::{
-    AddressFamily, AddressPolicy, DnsConfig, DnsResolver, NameServer, Roots, TcpDialer, Timeouts, TlsClient,
+    AddressFamily, AddressPolicy, BoxFuture, BoxStream, DialError, Dialer, DnsConfig, DnsResolver, NameServer, Roots,
+    Target, TcpDialer, Timeouts, TlsClient,
 };
 use postrider_store::Store;
 use postrider_store::actor::Actor;
@@ -128,6 +131,19 @@ impl Rig {
 
     /// An engine on some store, with its own resolver.
     pub async fn engine_on(&self, store: &Store) -> Engine {
+        let dialer = TcpDialer { mx_port: self.world.mx_port(), ..TcpDialer::new(AddressPolicy::allow_loopback()) };
+        self.engine_through(store, Arc::new(dialer)).await
+    }
+
+    /// An engine that notes when it writes which RCPT, at its own end of the connection.
+    pub async fn engine_noting(&self) -> (Engine, Notes) {
+        let tcp = TcpDialer { mx_port: self.world.mx_port(), ..TcpDialer::new(AddressPolicy::allow_loopback()) };
+        let notes = Notes::default();
+        let dialer = NotingDialer { tcp, notes: Arc::clone(&notes) };
+        (self.engine_through(&self.store, Arc::new(dialer)).await, notes)
+    }
+
+    async fn engine_through(&self, store: &Store, dialer: Arc<dyn Dialer>) -> Engine {
         let dns = DnsConfig {
             name_server: NameServer::At(self.world.dns_addr()),
             timeout: Duration::from_millis(700),
@@ -136,17 +152,10 @@ impl Rig {
             ..DnsConfig::default()
         };
         let resolver = Arc::new(DnsResolver::new(&dns).expect("a resolver"));
-        let dialer = TcpDialer { mx_port: self.world.mx_port(), ..TcpDialer::new(AddressPolicy::allow_loopback()) };
         let smarthosts = TcpDialer::new(AddressPolicy::allow_all());
         let tls = TlsClient::new(&Roots::Pem(self.world.authority_pem().as_bytes().to_vec())).expect("TLS");
-        let mut config = EngineConfig::new(
-            store.clone(),
-            resolver,
-            Arc::new(dialer),
-            Arc::new(smarthosts),
-            tls,
-            "sender.example.org",
-        );
+        let mut config =
+            EngineConfig::new(store.clone(), resolver, dialer, Arc::new(smarthosts), tls, "sender.example.org");
         config.address_policy = AddressPolicy::allow_loopback();
         config.limits = self.limits.clone();
         config.times = self.times.clone();
@@ -338,4 +347,56 @@ pub fn mx_route() -> RouteSettings {
 /// Three attempts, two seconds apart, and time-outs that a test can wait for.
 pub fn rehearsal() -> RetryPolicy {
     RetryPolicy { timeout_ms: Some(700), ..RetryPolicy::preset("rehearsal").expect("a preset") }
+}
+
+/// Mailboxes with the moment at which their RCPT was handed to the socket.
+pub type Notes = Arc<std::sync::Mutex<Vec<(String, Instant)>>>;
+
+struct NotingDialer {
+    tcp: TcpDialer,
+    notes: Notes,
+}
+
+impl Dialer for NotingDialer {
+    fn dial<'a>(&'a self, target: Target) -> BoxFuture<'a, Result<BoxStream, DialError>> {
+        Box::pin(async move {
+            let inner = self.tcp.dial(target).await?;
+            Ok(Box::new(Noting { inner, notes: Arc::clone(&self.notes) }) as BoxStream)
+        })
+    }
+}
+
+struct Noting {
+    inner: BoxStream,
+    notes: Notes,
+}
+
+impl tokio::io::AsyncRead for Noting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl tokio::io::AsyncWrite for Noting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let text = String::from_utf8_lossy(bytes);
+        let named = text.split("RCPT TO:<").nth(1).and_then(|rest| rest.split('>').next()).map(str::to_owned);
+        // Noted before the bytes go: a moment that is never too late.
+        if let Some(mailbox) = named {
+            self.notes.lock().unwrap().push((mailbox, Instant::now()));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
 }
