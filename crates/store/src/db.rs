@@ -15,6 +15,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 
 use crate::bell::{Bell, CHANNEL, Note, Topic};
+use crate::checkpoint::Checkpointer;
 use crate::error::{Result, StoreError};
 use crate::gate::{Gate, Held};
 use crate::sql::{Conn, Row, Sql, Value};
@@ -42,7 +43,7 @@ pub enum Durability {
 /// An open database.
 #[derive(Clone)]
 pub(crate) enum Db {
-    Sqlite { gate: Arc<Gate>, readers: SqlitePool },
+    Sqlite { gate: Arc<Gate>, readers: SqlitePool, checkpoints: Arc<Checkpointer> },
     Postgres { queue: PgPool, web: PgPool },
 }
 
@@ -62,7 +63,8 @@ impl Db {
         let writer = base
             .clone()
             .create_if_missing(true)
-            .pragma("wal_autocheckpoint", "4000")
+            // The checkpointer is there first, unless it cannot go on.
+            .pragma("wal_autocheckpoint", "16384")
             .pragma("journal_size_limit", "67108864")
             .pragma("cache_size", "-32768");
         let mut connection = writer.connect().await?;
@@ -76,8 +78,10 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(30))
-            .connect_lazy_with(base.read_only(true).pragma("cache_size", "-8192"));
-        Ok(Db::Sqlite { gate: Gate::new(connection), readers })
+            .connect_lazy_with(base.clone().read_only(true).pragma("cache_size", "-8192"));
+        let beside = base.clone().pragma("wal_autocheckpoint", "0").pragma("cache_size", "-64").connect().await?;
+        let gate = Gate::new(connection);
+        Ok(Db::Sqlite { checkpoints: Checkpointer::begin(beside, &gate), gate, readers })
     }
 
     /// Connects to PostgreSQL and looks at its version and durability.
@@ -176,7 +180,8 @@ impl Db {
     /// Closes every connection; the last one folds SQLite's log into the database.
     pub(crate) async fn close(&self) -> Result<()> {
         match self {
-            Db::Sqlite { gate, readers } => {
+            Db::Sqlite { gate, readers, checkpoints } => {
+                checkpoints.end().await;
                 readers.close().await;
                 gate.close().await?;
             }

@@ -26,7 +26,7 @@ use crate::sql::{args, rows_json, sql};
 use crate::store::Store;
 
 /// A slice of inserts should take about so many milliseconds, so that a mark never waits longer.
-const SLICE_MS: i64 = 15;
+const SLICE_MS: i64 = 6;
 /// Rows deleted at once when a partial set is dropped.
 const DROP_SLICE: i64 = 500;
 
@@ -235,7 +235,7 @@ impl Freezer {
         }
     }
 
-    /// Stores recipients and exclusions, in slices of about 15 ms that let others write in between.
+    /// Stores recipients and exclusions, in slices of about 6 ms that let others write in between.
     ///
     /// A recipient whose contact or mailbox the campaign already has is counted as a duplicate.
     ///

@@ -3,6 +3,7 @@
 //! Must not know any statement but BEGIN, COMMIT and ROLLBACK.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::Connection;
@@ -18,6 +19,7 @@ const PATIENCE: u32 = 8;
 /// Hands the writer connection to one holder at a time.
 pub(crate) struct Gate {
     state: Mutex<State>,
+    commits: AtomicU64,
 }
 
 struct State {
@@ -54,7 +56,13 @@ impl Gate {
                 passed: [0; 3],
                 closed: false,
             }),
+            commits: AtomicU64::new(0),
         })
+    }
+
+    /// Transactions committed so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -174,6 +182,7 @@ impl Held {
         let writer = self.writer.as_mut().expect("held until dropped");
         sqlx::query("COMMIT").execute(&mut writer.connection).await?;
         writer.open = false;
+        self.gate.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod bell;
 pub mod campaign;
 pub mod campaign_run;
+mod checkpoint;
 pub mod clock;
 pub mod closures;
 pub mod consent;
