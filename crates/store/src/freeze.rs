@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::bell::Topic;
 use crate::campaign_run::{act, lock};
 use crate::counter::{self, Tally};
-use crate::db::{Lane, Tx};
+use crate::db::{Db, Lane, Tx};
 use crate::error::{Result, StoreError};
 use crate::lane::{UNRESOLVED, lane_at};
 use crate::message::hex;
@@ -25,8 +25,10 @@ use crate::site::campaign_place;
 use crate::sql::{args, rows_json, sql};
 use crate::store::Store;
 
-/// A slice of inserts should take about so many milliseconds, so that a mark never waits longer.
+/// A slice of inserts should take about so many milliseconds on SQLite, where a mark waits for its end.
 const SLICE_MS: i64 = 6;
+/// The same on PostgreSQL, where marks go on beside it and each commit waits for the disk.
+const POSTGRES_SLICE_MS: i64 = 80;
 /// Rows deleted at once when a partial set is dropped.
 const DROP_SLICE: i64 = 500;
 
@@ -235,13 +237,17 @@ impl Freezer {
         }
     }
 
-    /// Stores recipients and exclusions, in slices of about 6 ms that let others write in between.
+    /// Stores recipients and exclusions, in short slices that let others write in between.
     ///
     /// A recipient whose contact or mailbox the campaign already has is counted as a duplicate.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the campaign was stopped meanwhile: drop the freezer.
     pub async fn insert(&mut self, rows: &[FrozenRow], exclusions: &[(ContactId, Withheld)]) -> Result<()> {
+        let slice_ms = match self.store.inner.db {
+            Db::Sqlite { .. } => SLICE_MS,
+            Db::Postgres { .. } => POSTGRES_SLICE_MS,
+        };
         let (mut rows, mut exclusions) = (rows, exclusions);
         while !rows.is_empty() || !exclusions.is_empty() {
             let (now_rows, later) = rows.split_at(self.slice.min(rows.len()));
@@ -250,9 +256,9 @@ impl Freezer {
             self.insert_slice(now_rows, now_exclusions).await?;
             (rows, exclusions) = (later, later_exclusions);
             let took = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-            if took > SLICE_MS {
+            if took > slice_ms {
                 self.slice = (self.slice * 3 / 4).max(50);
-            } else if took < SLICE_MS / 2 && now_rows.len() == self.slice {
+            } else if took < slice_ms / 2 && now_rows.len() == self.slice {
                 self.slice = (self.slice * 5 / 4).min(2_000);
             }
         }
