@@ -3,6 +3,7 @@
 //! Pure: must not know SQL, sockets, async or the clock. Same inputs, same bytes. Every template, value and
 //! HTML is taken for hostile: bounds in [`limits`], escaping by place in [`place`].
 
+pub mod blocks;
 mod compile;
 mod compiled;
 mod engine;
