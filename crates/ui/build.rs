@@ -12,7 +12,7 @@ use std::{env, fs, io};
 /// What Vite needs.
 const NODE: (u32, u32) = (20, 19);
 /// Everything that the build reads, under `ui/`.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "package.json",
     "package-lock.json",
     ".npmrc",
@@ -20,6 +20,7 @@ const SOURCES: [&str; 9] = [
     "vite.config.ts",
     "svelte.config.js",
     "tsconfig.json",
+    "scripts",
     "src",
     "public",
 ];
@@ -62,11 +63,16 @@ fn watched(folder: PathBuf) -> PathBuf {
 
 /// Copies the sources, installs the packages of the lock file when it changed, and builds.
 fn build(sources: &Path, work: &Path) -> Result<PathBuf, String> {
-    for name in SOURCES {
+    for name in SOURCES.into_iter().filter(|name| *name != "src") {
         println!("cargo::rerun-if-changed={}", sources.join(name).display());
     }
+    // The types of the API are written into `src` by whoever works on the pages; that alone is no reason to build.
+    watch_but_types(&sources.join("src")).map_err(|error| format!("could not read {}: {error}", sources.display()))?;
+    let api = sources.join("../docs/openapi.json");
+    println!("cargo::rerun-if-changed={}", api.display());
     need_node()?;
     copy_sources(sources, work).map_err(|error| format!("could not copy {}: {error}", sources.display()))?;
+    copy(&api, &work.join("openapi.json")).map_err(|error| format!("could not copy {}: {error}", api.display()))?;
     let lock = fs::read(work.join("package-lock.json")).map_err(|error| format!("could not read the lock: {error}"))?;
     let stamp = work.join("node_modules/.postrider-lock");
     if fs::read(&stamp).ok().as_ref() != Some(&lock) {
@@ -75,6 +81,27 @@ fn build(sources: &Path, work: &Path) -> Result<PathBuf, String> {
     }
     npm(work, &["run", "build"])?;
     Ok(work.join("dist"))
+}
+
+/// Names every file below, and the folders, in which a file may come or go, except the one that has the types' file.
+fn watch_but_types(folder: &Path) -> io::Result<()> {
+    let mut has_types = false;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() == "schema.d.ts" {
+            has_types = true;
+        } else if entry.file_type()?.is_dir() {
+            watch_but_types(&entry.path())?;
+        } else {
+            println!("cargo::rerun-if-changed={}", entry.path().display());
+        }
+    }
+    // Cargo looks at all below a folder that it is told of.
+    let only_files = !has_types && fs::read_dir(folder)?.all(|e| e.is_ok_and(|e| e.file_type().is_ok_and(|t| t.is_file())));
+    if only_files {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
+    Ok(())
 }
 
 fn need_node() -> Result<(), String> {

@@ -178,7 +178,7 @@ impl Web {
         Ok(())
     }
 
-    /// The workspace that the path names, or the header, or the only one that the caller has.
+    /// The workspace that the path names, or the header, or the query of the event stream, or the only one of the caller.
     async fn choose_workspace(&self, known: &Known, parts: &Parts) -> Result<WorkspaceId, Problem> {
         let in_path = parts
             .extensions
@@ -186,7 +186,12 @@ impl Web {
             .is_some_and(|path| path.as_str().starts_with("/api/v1/workspaces/{workspace}"))
             .then(|| parts.uri.path().split('/').nth(4).unwrap_or_default());
         let in_header = || parts.headers.get(WORKSPACE_HEADER).map(|named| named.to_str().unwrap_or_default());
-        if let Some(named) = in_path.or_else(in_header) {
+        // A browser's event stream cannot send a header.
+        let in_query = || {
+            let query = (parts.uri.path() == "/api/v1/live").then(|| parts.uri.query().unwrap_or_default())?;
+            query.split('&').find_map(|pair| pair.strip_prefix("workspace=")).filter(|named| !named.is_empty())
+        };
+        if let Some(named) = in_path.or_else(in_header).or_else(in_query) {
             let id: WorkspaceId = named.parse().map_err(|_| Problem::not_found("workspace"))?;
             return match known {
                 Known::Local => Ok(self.store().workspace(id).await?.id),

@@ -34,7 +34,9 @@ async fn around(State(web): State<Web>, mut request: Request, next: Next) -> Res
     let client = Client::of(request.headers(), request.extensions(), &web.config().trusted_proxies);
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let local = request.extensions().get::<LocalAdmin>().is_some();
-    let early = local || BEFORE_SETUP.contains(&request.uri().path());
+    let path = request.uri().path();
+    // The files of the admin application say nothing about this server, and set-up begins in it.
+    let early = local || BEFORE_SETUP.contains(&path) || (matched.is_none() && !path.starts_with("/api/"));
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(web.clone());
     let open = if early { Ok(true) } else { web.is_set_up().await };

@@ -1,115 +1,88 @@
-// Calls to the server that this page came from. Knows the API's forms, nothing about how they are shown.
+// Calls to the server that this page came from, typed by its OpenAPI description. Knows nothing about how answers are shown.
 
-/** An answer that is no success; the text says what to do (RFC 9457). */
+import createClient, { type Middleware } from 'openapi-fetch';
+import type { components, paths } from './schema';
+import { session } from './session.svelte';
+
+/** The forms of the API, such as `Schemas['CampaignRow']`. */
+export type Schemas = components['schemas'];
+
+/** A check's finding inside a problem. */
+export type Finding = NonNullable<Schemas['Problem']['findings']>[number];
+
+/** An answer that is no success; the text says what happened and what to do (RFC 9457). */
 export class ApiProblem extends Error {
   constructor(
     readonly status: number,
     readonly code: string,
     detail: string,
+    readonly findings: Finding[] = [],
+    /** The whole problem document, for those with more in it. */
+    readonly body: Record<string, unknown> = {},
   ) {
     super(detail);
   }
+
+  /** Nobody answered, or not in time: asking again may help. */
+  get unreachable() {
+    return this.status === 0;
+  }
 }
 
-export interface WhoAmI {
-  account: string | null;
-  grants: { workspace: string; scopes: string[] }[];
+/** No answer is worth waiting for longer, except where `signal` says so. */
+const LIMIT_MS = 30_000;
+
+/** A number that no other request has; `randomUUID` exists on encrypted pages only. */
+export function unique(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16).padStart(8, '0')).join('');
 }
 
-export interface Workspace {
-  id: string;
-  name: string;
-}
+const headers: Middleware = {
+  onRequest({ request }) {
+    if (session.workspace && !request.headers.has('postrider-workspace')) {
+      request.headers.set('postrider-workspace', session.workspace);
+    }
+    if (request.method === 'POST' && !request.headers.has('idempotency-key')) {
+      request.headers.set('idempotency-key', unique());
+    }
+    return request;
+  },
+};
 
-export interface Campaign {
-  id: string;
-  name: string;
-  state: string;
-}
+/** The typed client: `ask(api.GET('/api/v1/campaigns', { params: { query: { limit: 20 } } }))`. */
+export const api = createClient<paths>({
+  baseUrl: location.origin,
+  fetch: (request) => fetch(request.signal.aborted || request.method !== 'GET' ? request : new Request(request, { signal: AbortSignal.timeout(LIMIT_MS) })),
+});
+api.use(headers);
 
-/** frozen = accepted + rejected + expired + withheld + cancelled + assumed + held + queued; in_doubt is part of queued. */
-export interface Ledger {
-  frozen: number;
-  accepted: number;
-  rejected: number;
-  expired: number;
-  withheld: number;
-  cancelled: number;
-  assumed: number;
-  held: number;
-  queued: number;
-  in_doubt: number;
-}
-
-export interface Report extends Campaign {
-  ledger: Ledger;
-  excluded: Record<string, number>;
-}
-
-interface Listing<T> {
-  items: T[];
-  next_cursor: string | null;
-}
-
-export type Readiness = { state: 'asking' | 'ready' } | { state: 'not_ready'; why: string } | { state: 'gone' };
-
-/** No answer is worth waiting for longer; the next question comes soon. */
-const LIMIT_MS = 15_000;
-
-async function call<T>(method: string, path: string, body?: unknown, workspace?: string): Promise<T> {
-  const headers: Record<string, string> = { accept: 'application/json' };
-  if (body !== undefined) headers['content-type'] = 'application/json';
-  if (workspace) headers['postrider-workspace'] = workspace;
-  let answer: Response;
+/** The data of an answer; throws `ApiProblem` for everything else, and lets the log-in appear when the session is over. */
+export async function ask<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  let answer: Awaited<typeof call>;
   try {
-    answer = await fetch(path, {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(LIMIT_MS),
-    });
+    answer = await call;
   } catch {
-    throw new ApiProblem(0, 'unreachable', 'The server does not answer. Is it running?');
+    throw new ApiProblem(0, 'unreachable', 'The server does not answer. Nothing was changed by this page; it asks again by itself.');
   }
-  if (!answer.ok) throw await problem(answer);
-  return (answer.status === 204 ? undefined : await answer.json()) as T;
+  if (answer.response.ok) return answer.data as T;
+  const problem = asProblem(answer.response.status, answer.error);
+  if (problem.status === 401) session.expire();
+  throw problem;
 }
 
-async function problem(answer: Response): Promise<ApiProblem> {
-  try {
-    const { code, detail } = (await answer.json()) as { code?: string; detail?: string };
-    return new ApiProblem(answer.status, code ?? 'unknown', detail ?? `The server answered ${answer.status}.`);
-  } catch {
-    return new ApiProblem(answer.status, 'unknown', `The server answered ${answer.status}.`);
-  }
+function asProblem(status: number, error: unknown): ApiProblem {
+  const body = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
+  const text = (key: string) => (typeof body[key] === 'string' ? (body[key] as string) : undefined);
+  return new ApiProblem(
+    status,
+    text('code') ?? 'unknown',
+    text('detail') ?? `The server answered ${status}.`,
+    Array.isArray(body.findings) ? (body.findings as Finding[]) : [],
+    body,
+  );
 }
 
-export async function readiness(): Promise<Readiness> {
-  try {
-    const answer = await fetch('/readyz', { signal: AbortSignal.timeout(LIMIT_MS) });
-    return answer.ok ? { state: 'ready' } : { state: 'not_ready', why: (await problem(answer)).message };
-  } catch {
-    return { state: 'gone' };
-  }
+/** What an error says, whatever it is. */
+export function words(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
-
-export const logIn = (mailbox: string, password: string) => call<unknown>('POST', '/api/v1/session', { mailbox, password });
-export const logOut = () => call<void>('DELETE', '/api/v1/session');
-
-/** Null when nobody is logged in. */
-export async function whoAmI(): Promise<WhoAmI | null> {
-  try {
-    return await call<WhoAmI>('GET', '/api/v1/session');
-  } catch (error) {
-    if (error instanceof ApiProblem && error.status === 401) return null;
-    throw error;
-  }
-}
-
-export const workspaces = async () => (await call<Listing<Workspace>>('GET', '/api/v1/workspaces')).items;
-
-export const campaigns = async (workspace: string) =>
-  (await call<Listing<Campaign>>('GET', '/api/v1/campaigns?limit=20', undefined, workspace)).items;
-
-export const report = (workspace: string, campaign: string) =>
-  call<Report>('GET', `/api/v1/campaigns/${encodeURIComponent(campaign)}/report`, undefined, workspace);
