@@ -110,6 +110,10 @@ ids! {
     AuditId = "aud";
     /// A question that only the engine may answer.
     InquiryId = "inq";
+    /// A text that campaigns are begun from.
+    TemplateId = "tpl";
+    /// A saved view of the contacts.
+    ViewId = "viw";
     /// A running process of the installation.
     NodeId = "nod";
     /// The unit of the queue that a node leases.

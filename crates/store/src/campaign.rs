@@ -150,7 +150,7 @@ impl Store {
     pub async fn create_campaign(&self, workspace: WorkspaceId, by: &Actor, new: NewCampaign) -> Result<Campaign> {
         let mut tx = self.begin(Lane::Web).await?;
         let id = self.insert_campaign(&mut tx, workspace, &new, None).await?;
-        self.insert_variant(&mut tx, workspace, id, "A", &new.draft).await?;
+        self.insert_variant(&mut tx, workspace, by, id, "A", &new.draft).await?;
         self.note(&mut tx, Some(workspace), by, "campaign.create", &id.to_string(), json!({})).await?;
         tx.commit().await?;
         self.campaign(workspace, id).await
@@ -328,6 +328,10 @@ impl Store {
         check_editable(campaign.state)?;
         for statement in [
             sql!("DELETE FROM version WHERE campaign_id = $1 AND workspace_id = $2"),
+            sql!(
+                "DELETE FROM draft_revision WHERE variant_id IN \
+                 (SELECT id FROM variant WHERE campaign_id = $1 AND workspace_id = $2)"
+            ),
             sql!("DELETE FROM variant WHERE campaign_id = $1 AND workspace_id = $2"),
             sql!("DELETE FROM campaign WHERE id = $1 AND workspace_id = $2"),
         ] {
@@ -361,7 +365,7 @@ impl Store {
         let mut tx = self.begin(Lane::Web).await?;
         let copy = self.insert_campaign(&mut tx, workspace, &new, Some(id)).await?;
         for variant in &variants {
-            self.insert_variant(&mut tx, workspace, copy, &variant.label, &variant.draft).await?;
+            self.insert_variant(&mut tx, workspace, by, copy, &variant.label, &variant.draft).await?;
         }
         self.note(&mut tx, Some(workspace), by, "campaign.copy", &copy.to_string(), json!({ "from": id })).await?;
         tx.commit().await?;

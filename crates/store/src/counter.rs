@@ -37,21 +37,32 @@ pub fn withheld(reason: Withheld) -> String {
 
 /// Changes collected during a transaction.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(BTreeMap<(i64, i64, String), i64>);
+pub(crate) struct Tally {
+    counts: BTreeMap<(i64, i64, String), i64>,
+    /// Workspace, campaign, minute since 1970, name.
+    minutes: BTreeMap<(i64, i64, i64, &'static str), i64>,
+}
 
 impl Tally {
     /// Adds to a counter of a campaign, or of the workspace's single messages.
     pub(crate) fn add(&mut self, workspace: WorkspaceId, campaign: Option<CampaignId>, name: &str, n: i64) {
         if n != 0 {
             let key = (campaign.map_or(0, CampaignId::get), workspace.get(), name.to_owned());
-            *self.0.entry(key).or_default() += n;
+            *self.counts.entry(key).or_default() += n;
         }
+    }
+
+    /// Counts by the minute too, for the curve of its campaign: `accepted`, `rejected`, `expired` or `deferred`.
+    pub(crate) fn moment(&mut self, workspace: WorkspaceId, campaign: Option<CampaignId>, name: &'static str, at: i64) {
+        let key = (workspace.get(), campaign.map_or(0, CampaignId::get), at.div_euclid(60_000), name);
+        *self.minutes.entry(key).or_default() += 1;
     }
 
     /// Writes the changes, in the order of their keys.
     pub(crate) async fn write(self, tx: &mut Tx, node: NodeId) -> Result<()> {
+        write_minutes(tx, node, self.minutes).await?;
         let rows: Vec<serde_json::Value> = self
-            .0
+            .counts
             .into_iter()
             .filter(|(_, n)| *n != 0)
             .map(|((campaign, workspace, name), n)| serde_json::json!({"c": campaign, "w": workspace, "k": name, "v": n}))
@@ -70,6 +81,34 @@ impl Tally {
         .await?;
         Ok(())
     }
+}
+
+async fn write_minutes(
+    tx: &mut Tx,
+    node: NodeId,
+    minutes: BTreeMap<(i64, i64, i64, &'static str), i64>,
+) -> Result<()> {
+    if minutes.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<serde_json::Value> = minutes
+        .into_iter()
+        .map(|((workspace, campaign, minute, name), n)| {
+            serde_json::json!({"c": campaign, "w": workspace, "m": minute, "k": name, "v": n})
+        })
+        .collect();
+    tx.execute(
+        sql!(
+            "INSERT INTO minute_counter (campaign_id, workspace_id, minute, name, node, value) \
+             SELECT r.c, r.w, r.m, r.k, $1, r.v \
+             FROM {rows $2 (c bigint, w bigint, m bigint, k text, v bigint)} r WHERE TRUE \
+             ON CONFLICT (workspace_id, campaign_id, minute, name, node) \
+             DO UPDATE SET value = minute_counter.value + excluded.value"
+        ),
+        args![node, serde_json::Value::Array(rows)],
+    )
+    .await?;
+    Ok(())
 }
 
 impl Store {

@@ -293,6 +293,9 @@ fn collect<'a>(
     };
     match next {
         Next::Later { ready_at } => {
+            if attempt.is_some() {
+                tally.moment(workspace, campaign, "deferred", now);
+            }
             columns.at = Some(*ready_at);
             changes.later.push(columns);
         }
@@ -301,6 +304,13 @@ fn collect<'a>(
             columns.w = outcome.reason().map(Withheld::as_str);
             changes.done.push(columns);
             tally.add(workspace, campaign, outcome.kind().as_str(), 1);
+            match outcome.kind() {
+                kind @ (OutcomeKind::Accepted | OutcomeKind::Rejected | OutcomeKind::Expired) => {
+                    tally.moment(workspace, campaign, kind.as_str(), now);
+                }
+                // Not what remote hosts said: the totals have them.
+                OutcomeKind::Withheld | OutcomeKind::Cancelled | OutcomeKind::Assumed => {}
+            }
             if let Some(reason) = outcome.reason() {
                 tally.add(workspace, campaign, &counter::withheld(reason), 1);
             }

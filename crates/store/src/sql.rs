@@ -98,6 +98,8 @@ from_ids!(
     ImportId,
     AuditId,
     InquiryId,
+    TemplateId,
+    ViewId,
     NodeId,
     LaneId,
 );

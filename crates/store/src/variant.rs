@@ -81,7 +81,7 @@ impl Variant {
 }
 
 /// The JSON of a draft. Drafts always save; only a NUL, which PostgreSQL cannot hold, and sheer size are refused.
-fn draft_json(draft: &Draft) -> Result<String> {
+pub(crate) fn draft_json(draft: &Draft) -> Result<String> {
     let text = to_json(draft);
     if text.len() > DRAFT_MAX {
         return Err(refused(
@@ -108,6 +108,7 @@ impl Store {
         &self,
         tx: &mut Tx,
         workspace: WorkspaceId,
+        by: &Actor,
         campaign: CampaignId,
         label: &str,
         draft: &Draft,
@@ -121,6 +122,7 @@ impl Store {
             args![id, campaign, workspace, label, draft_json(draft)?, self.now()],
         )
         .await?;
+        self.keep_revision(tx, workspace, id, by).await?;
         Ok(id)
     }
 
@@ -197,6 +199,7 @@ impl Store {
             args![workspace, variant.campaign, self.now()],
         )
         .await?;
+        self.keep_revision(&mut tx, workspace, id, by).await?;
         self.note(&mut tx, Some(workspace), by, "variant.change", &id.to_string(), json!({})).await?;
         tx.commit().await?;
         self.variant(workspace, id).await
