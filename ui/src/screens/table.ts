@@ -17,4 +17,9 @@ const screen = (pattern: string, area: Area, load: () => Promise<{ default: unkn
 
 export const screens: Screen[] = [
   screen('/', 'home', () => import('./home/Home.svelte')),
+  screen('/domains', 'sending', () => import('./sending/Domains.svelte')),
+  screen('/domains/:domain', 'sending', () => import('./sending/Domain.svelte')),
+  screen('/routes', 'sending', () => import('./sending/Routes.svelte')),
+  screen('/routes/new', 'sending', () => import('./sending/Route.svelte')),
+  screen('/routes/:route', 'sending', () => import('./sending/Route.svelte')),
 ];
