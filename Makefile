@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RUN := scripts/run-tests.sh
 
-.PHONY: help demo test lint fmt torture bench openapi
+.PHONY: help demo test lint fmt torture bench openapi screenshots
 
 help: ## says what the targets do
 	@awk -F ': ## ' '/^[a-z]+:.*## / {split($$1, name, ":"); printf "make %-8s %s\n", name[1], $$2}' $(MAKEFILE_LIST)
@@ -38,3 +38,9 @@ openapi: ## writes docs/openapi.json anew
 	@scripts/need.sh build
 	cargo run -q -- openapi > docs/openapi.json.new
 	mv docs/openapi.json.new docs/openapi.json
+
+screenshots: ## makes pictures of every screen in target/screenshots, and says what axe finds
+	@scripts/need.sh build
+	cargo build -q -p postrider
+	scripts/check-ui.sh
+	scripts/browser.sh shots $(ARGS)

@@ -4,6 +4,7 @@
 //! Two switches: `POSTRIDER_UI_DIST=folder` embeds files that were built elsewhere, `POSTRIDER_UI=none` embeds a
 //! page that says that the others were left out (no Node needed).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -97,7 +98,8 @@ fn watch_but_types(folder: &Path) -> io::Result<()> {
         }
     }
     // Cargo looks at all below a folder that it is told of.
-    let only_files = !has_types && fs::read_dir(folder)?.all(|e| e.is_ok_and(|e| e.file_type().is_ok_and(|t| t.is_file())));
+    let only_files =
+        !has_types && fs::read_dir(folder)?.all(|e| e.is_ok_and(|e| e.file_type().is_ok_and(|t| t.is_file())));
     if only_files {
         println!("cargo::rerun-if-changed={}", folder.display());
     }
@@ -175,13 +177,22 @@ fn table(folder: &Path) -> io::Result<String> {
     list(folder, "", &mut files)?;
     files.sort();
     let mut text = "&[\n".to_owned();
+    let packed: BTreeMap<String, PathBuf> =
+        files.iter().filter_map(|(name, path)| Some((name.strip_suffix(".gz")?.to_owned(), path.clone()))).collect();
     for (name, path) in files {
+        if name.ends_with(".gz") {
+            continue;
+        }
+        let gzip = match packed.get(&name) {
+            Some(path) => format!("Some(include_bytes!({:?}))", path.canonicalize()?),
+            None => "None".to_owned(),
+        };
         let etag = format!("\"{:016x}\"", fnv(&fs::read(&path)?));
         let path = path.canonicalize()?;
         let mime = mime(&name);
         let _ = writeln!(
             text,
-            "    File {{ path: {name:?}, mime: {mime:?}, etag: {etag:?}, bytes: include_bytes!({path:?}) }},"
+            "    File {{ path: {name:?}, mime: {mime:?}, etag: {etag:?}, bytes: include_bytes!({path:?}), gzip: {gzip} }},"
         );
     }
     text.push_str("]\n");

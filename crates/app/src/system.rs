@@ -28,7 +28,8 @@ struct Embedded;
 impl Assets for Embedded {
     fn get(&self, path: &str) -> Option<Asset> {
         postrider_ui::get(path).map(|file| Asset {
-            bytes: file.bytes.into(),
+            bytes: bytes::Bytes::from_static(file.bytes),
+            gzip: file.gzip.map(bytes::Bytes::from_static),
             mime: file.mime.to_owned(),
             etag: file.etag.to_owned(),
         })

@@ -6,6 +6,8 @@
 pub struct Asset {
     /// Its content.
     pub bytes: &'static [u8],
+    /// The same packed by gzip (RFC 1952), where that is clearly smaller.
+    pub gzip: Option<&'static [u8]>,
     /// Its media type, such as `text/css; charset=utf-8`.
     pub mime: &'static str,
     /// A strong entity tag, quotes included (RFC 9110 8.8.3).
@@ -24,8 +26,8 @@ pub enum Content {
 /// The file at the path, without a slash at the beginning: `index.html`, `assets/index-1234.js`.
 pub fn get(path: &str) -> Option<Asset> {
     let at = FILES.binary_search_by(|file| file.path.cmp(path)).ok()?;
-    let File { mime, etag, bytes, .. } = FILES[at];
-    Some(Asset { bytes, mime, etag })
+    let File { mime, etag, bytes, gzip, .. } = FILES[at];
+    Some(Asset { bytes, gzip, mime, etag })
 }
 
 /// The paths of all files.
@@ -44,6 +46,7 @@ struct File {
     mime: &'static str,
     etag: &'static str,
     bytes: &'static [u8],
+    gzip: Option<&'static [u8]>,
 }
 
 // Sorted by path.
@@ -81,6 +84,36 @@ mod tests {
             }
             Content::Notice => assert!(scripts.is_empty(), "{index}"),
         }
+    }
+
+    /// The script and style that `name` needs before anything shows: itself and what it imports at once.
+    fn at_once(name: &str, seen: &mut std::collections::BTreeSet<String>) {
+        if !seen.insert(name.to_owned()) {
+            return;
+        }
+        for rest in text(name).split("from\"./").skip(1).chain(text(name).split("import\"./").skip(1)) {
+            if let Some(file) = rest.split('"').next() {
+                at_once(&format!("assets/{file}"), seen);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_screen_is_small() {
+        if content() == Content::Notice {
+            return;
+        }
+        let index = text("index.html");
+        let mut seen = std::collections::BTreeSet::new();
+        for link in links(index, "src=\"").into_iter().chain(links(index, "href=\"")) {
+            if link.ends_with(".js") || link.ends_with(".css") {
+                at_once(&link[1..], &mut seen);
+            }
+        }
+        let size = |path: &str| get(path).map_or(0, |asset| asset.gzip.unwrap_or(asset.bytes).len());
+        let all: usize = size("index.html") + seen.iter().map(|path| size(path)).sum::<usize>();
+        assert!(seen.len() >= 2 && all > 5_000, "{seen:?}: {all} bytes");
+        assert!(all < 60_000, "{seen:?}: {all} bytes");
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub use caller::LocalAdmin;
 pub struct Asset {
     /// Its content.
     pub bytes: Bytes,
+    /// The same packed by gzip, when that is worth while.
+    pub gzip: Option<Bytes>,
     /// Its media type.
     pub mime: String,
     /// A strong entity tag, quotes included (RFC 9110 8.8.3).

@@ -143,6 +143,14 @@ impl Site {
         }
     }
 
+    /// The most memory that the running server has used, in bytes.
+    pub fn peak_rss_bytes(&self) -> u64 {
+        let server = self.server.as_ref().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.0.id())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line of it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut server = self.server.take().expect("running");

@@ -2,7 +2,7 @@
 
 use crate::harness::{Sim, Site, people};
 use crate::{postgres_url, torture};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn two_nodes_share_the_work_and_the_survivor_takes_over() {
@@ -24,7 +24,13 @@ fn two_nodes_share_the_work_and_the_survivor_takes_over() {
     one.brake(if torture() { 2_000 } else { 400 });
     let campaign = one.draft("Two nodes", "rehearsal");
     one.run(&["campaign", "start", &campaign, "--no-undo"]);
-    std::thread::sleep(Duration::from_millis(5_000));
+    // Killed in the middle of its work, however long freezing took.
+    let until = Instant::now() + Duration::from_secs(120);
+    while one.report(&campaign)["by_node"]["two"].as_i64().unwrap_or(0) < contacts as i64 / 20 {
+        let report = one.report(&campaign);
+        assert!(report["state"] != "done" && Instant::now() < until, "the second node has nothing to do: {report}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     two.kill();
     let report = one.wait_done(&campaign, 300);
     assert_eq!(report["ledger"]["accepted"].as_u64(), Some(contacts as u64), "{report}");

@@ -50,11 +50,9 @@ fn an_import_that_is_killed_half_way_ends_as_if_nothing_had_happened() {
     assert_eq!(done["refused"]["bad_mailbox"].as_u64(), Some(bad), "{done}");
     assert_eq!(done["updated"], 0, "{done}");
     assert_eq!(done["unchanged"], 0, "{done}");
-    let doctor = site.run(&["doctor"]);
-    println!("peak memory of the server: {} bytes", doctor["process"]["peak_rss_bytes"]);
-    if torture() {
-        assert!(doctor["process"]["peak_rss_bytes"].as_u64() < Some(200 << 20), "memory stays flat: {doctor}");
-    }
+    let peak = site.peak_rss_bytes();
+    println!("peak memory of the server: {peak} bytes");
+    assert!(peak < 200 << 20, "memory stays flat: {peak} bytes");
 }
 
 #[test]

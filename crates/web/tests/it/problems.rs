@@ -100,9 +100,16 @@ impl Assets for Files {
         let (text, mime) = match path {
             "index.html" => ("<!doctype html>app", "text/html; charset=utf-8"),
             "assets/app.js" => ("1", "text/javascript"),
+            "assets/packed.js" => ("plain", "text/javascript"),
+            "frame.html" => ("<!doctype html>frame", "text/html; charset=utf-8"),
             _ => return None,
         };
-        Some(Asset { bytes: text.into(), mime: mime.into(), etag: "\"v1\"".into() })
+        Some(Asset {
+            bytes: text.into(),
+            mime: mime.into(),
+            etag: "\"v1\"".into(),
+            gzip: (path == "assets/packed.js").then(|| "packed".into()),
+        })
     }
 }
 
@@ -127,6 +134,18 @@ async fn the_application_is_served_with_a_strict_policy() {
     let script = get("/assets/app.js", "").await;
     assert_eq!((script.header("content-type"), script.header("etag")), ("text/javascript", "\"v1\""));
     assert_eq!(get("/assets/app.js", "\"v1\"").await.status.as_u16(), 304);
+    let frame = get("/frame.html", "").await;
+    let policy = frame.header("content-security-policy");
+    assert!(policy.contains("sandbox allow-scripts") && policy.contains("frame-ancestors 'self'"), "{policy}");
+    for (accepted, text, coding) in
+        [("gzip, br", "packed", "gzip"), ("br", "plain", ""), ("gzip;q=0", "plain", ""), ("", "plain", "")]
+    {
+        let request = Request::builder().uri("/assets/packed.js").header("accept-encoding", accepted);
+        let answer = send(&router, request.body(Body::empty()).unwrap()).await;
+        assert_eq!((answer.text().as_str(), answer.header("content-encoding")), (text, coding), "{accepted}");
+        assert_eq!(answer.header("vary"), "accept-encoding");
+    }
+    assert_eq!(get("/assets/packed.js", "\"v1\"").await.status.as_u16(), 304);
     get("/assets/none.js", "").await.problem(404, "no such file");
     get("/api/none", "").await.problem(404, "no such route");
 }

@@ -1,0 +1,19 @@
+// Shows a message as a mail program would. This page has another policy than the application (styles inside the message, images
+// from anywhere), runs without an origin of its own, and shows the message in one more frame in which nothing can run.
+
+const frame = document.createElement('iframe');
+frame.setAttribute('sandbox', '');
+frame.title = 'Message';
+for (const [name, value] of Object.entries({ position: 'absolute', inset: '0', width: '100%', height: '100%', border: '0' })) {
+  frame.style.setProperty(name, value);
+}
+document.body.append(frame);
+
+addEventListener('message', (event) => {
+  if (event.source !== parent || typeof event.data?.html !== 'string') return;
+  const { html, images = true } = event.data;
+  const policy = images ? '' : '<meta http-equiv="content-security-policy" content="img-src \'none\'">';
+  // Links must not open inside the frame; the empty sandbox stops them anyway.
+  frame.srcdoc = policy + html;
+});
+parent.postMessage('postrider-frame', '*');
