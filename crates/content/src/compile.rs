@@ -10,6 +10,7 @@ use postrider_domain::stream::Stream;
 use postrider_mail::Mailbox;
 use serde_json::Map;
 
+use crate::blocks::{self, Written};
 use crate::compiled::{Compiled, RENDERER, Stored};
 use crate::error::RenderError;
 use crate::escape;
@@ -37,7 +38,17 @@ pub fn check(input: &CompileInput<'_>) -> Vec<Finding> {
 /// Names in a draft that are not built in: the contact attributes that it would need. Texts that do not parse give none.
 pub fn variables(draft: &Draft) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for source in [&draft.subject, &draft.preheader, &draft.body, &draft.text] {
+    let body = match draft.format {
+        Some(BodyFormat::Blocks) => {
+            if let Ok(document) = blocks::read(&draft.body) {
+                let written = blocks::write(&document, blocks::Facts { has_privacy: false });
+                names.extend(check_names(&written.tags, |_| true).attributes);
+            }
+            ""
+        }
+        Some(BodyFormat::Html | BodyFormat::Markdown | BodyFormat::Text | BodyFormat::Mjml) | None => &draft.body,
+    };
+    for source in [draft.subject.as_str(), &draft.preheader, body, &draft.text] {
         if let Ok(parsed) = parse(source) {
             let tags = parsed.iter().filter_map(|item| match item {
                 Parsed::Tag(tag) => Some(tag),
@@ -64,6 +75,24 @@ pub struct Field {
     pub items: Vec<FieldItem>,
     /// The tags.
     pub tags: Vec<Tag>,
+    /// What a block document was written as; offsets of its tags are numbers of blocks.
+    pub blocks: Option<Written>,
+}
+
+impl Field {
+    /// A fault at its place: line and column, or the block.
+    pub fn finding(&self, fault: Fault) -> Finding {
+        match &self.blocks {
+            None => {
+                let (line, column) = position(&self.source, fault.offset);
+                Finding::error(fault.code, self.name, fault.message).at(line, column)
+            }
+            Some(written) => match written.label(fault.offset) {
+                Some(label) => label.error(fault.code, &fault.message),
+                None => Finding::error(fault.code, self.name, fault.message),
+            },
+        }
+    }
 }
 
 /// A stretch of a field.
@@ -102,7 +131,12 @@ impl Compiler<'_> {
         if draft.body.trim().is_empty() {
             self.error("no_body", "body", "write a body");
         }
-        let body = self.field("body", &draft.body, limits::TEMPLATE_BYTES);
+        let body = match format {
+            BodyFormat::Html | BodyFormat::Markdown | BodyFormat::Text | BodyFormat::Mjml => {
+                self.field("body", &draft.body, limits::TEMPLATE_BYTES)
+            }
+            BodyFormat::Blocks => self.blocks(),
+        };
         let preheader = self.field("preheader", &draft.preheader, limits::LINE_BYTES);
         let written = match format {
             BodyFormat::Text => {
@@ -112,12 +146,18 @@ impl Compiler<'_> {
                 }
                 None
             }
-            BodyFormat::Html | BodyFormat::Markdown if draft.text.trim().is_empty() => None,
-            BodyFormat::Html | BodyFormat::Markdown => self.field("text", &draft.text, limits::TEMPLATE_BYTES),
+            BodyFormat::Html | BodyFormat::Markdown | BodyFormat::Mjml | BodyFormat::Blocks
+                if draft.text.trim().is_empty() =>
+            {
+                None
+            }
+            BodyFormat::Html | BodyFormat::Markdown | BodyFormat::Mjml | BodyFormat::Blocks => {
+                self.field("text", &draft.text, limits::TEMPLATE_BYTES)
+            }
         };
         let (text, html, links) = match format {
             BodyFormat::Text => (self.text_part(&body?), None, Vec::new()),
-            BodyFormat::Html | BodyFormat::Markdown => {
+            BodyFormat::Html | BodyFormat::Markdown | BodyFormat::Mjml | BodyFormat::Blocks => {
                 let found = body::compile(&body?, preheader.as_ref(), format, self.input.sender, self.input.stream);
                 self.findings.extend(found.findings);
                 let HtmlBody { part, links, derived } = found.body?;
@@ -188,7 +228,52 @@ impl Compiler<'_> {
         let names = check_names(&tags, |name| self.input.attributes.contains(name));
         let is_known = names.unknown.is_empty();
         self.names(name, &source, names);
-        is_known.then_some(Field { name, source, items, tags })
+        is_known.then_some(Field { name, source, items, tags, blocks: None })
+    }
+
+    /// Reads a block document and writes its MJML; every field of it was parsed by itself.
+    fn blocks(&mut self) -> Option<Field> {
+        if self.input.draft.body.trim().is_empty() {
+            return None;
+        }
+        let document = match blocks::read(&self.input.draft.body) {
+            Ok(document) => document,
+            Err(findings) => {
+                self.findings.extend(findings);
+                return None;
+            }
+        };
+        let has_privacy = !self.input.sender.privacy_url.trim().is_empty();
+        let mut written = blocks::write(&document, blocks::Facts { has_privacy });
+        let failed = written.findings.iter().any(|finding| finding.severity == Severity::Error);
+        self.findings.append(&mut written.findings);
+        if failed {
+            return None;
+        }
+        if written.tags.len() > limits::TAGS {
+            self.error("template_too_long", "body", format!("there are over {} tags: use fewer", limits::TAGS));
+            return None;
+        }
+        let tags = std::mem::take(&mut written.tags);
+        let field = Field { name: "body", source: String::new(), items: Vec::new(), tags, blocks: Some(written) };
+        if let Err(fault) = check_structure(&field.tags) {
+            self.findings.push(field.finding(fault));
+            return None;
+        }
+        let names = check_names(&field.tags, |name| self.input.attributes.contains(name));
+        let is_known = names.unknown.is_empty();
+        for fault in names.unknown {
+            self.findings.push(field.finding(fault));
+        }
+        for (name, place) in names.uncovered {
+            if self.warned.insert(name.clone())
+                && let Some(label) = field.blocks.as_ref().and_then(|written| written.label(place))
+            {
+                self.findings.push(label.warning("no_default", &no_default(&name)));
+            }
+        }
+        self.used.extend(names.attributes);
+        is_known.then_some(field)
     }
 
     fn names(&mut self, field: &str, source: &str, names: Names) {
@@ -198,10 +283,7 @@ impl Compiler<'_> {
         for (name, offset) in names.uncovered {
             if self.warned.insert(name.clone()) {
                 let (line, column) = position(source, offset);
-                let message = format!(
-                    "contacts without `{name}` will see nothing here: write {{{{ {name}|default('…') }}}} to give them something"
-                );
-                self.findings.push(Finding::warning("no_default", field, message).at(line, column));
+                self.findings.push(Finding::warning("no_default", field, no_default(&name)).at(line, column));
             }
         }
         self.used.extend(names.attributes);
@@ -244,7 +326,7 @@ impl Compiler<'_> {
         match part {
             Ok(part) => Some(part),
             Err(fault) => {
-                self.fault(field.name, &field.source, fault);
+                self.findings.push(field.finding(fault));
                 None
             }
         }
@@ -421,6 +503,12 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+fn no_default(name: &str) -> String {
+    format!(
+        "contacts without `{name}` will see nothing here: write {{{{ {name}|default('…') }}}} to give them something"
+    )
 }
 
 fn split(parsed: Vec<Parsed<'_>>) -> (Vec<FieldItem>, Vec<Tag>) {

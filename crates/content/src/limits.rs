@@ -38,3 +38,25 @@ pub const HTML_MISNESTED: usize = 16;
 pub const STYLE_WORK: usize = 2_000_000;
 /// HTML size at which Gmail cuts a message off, in bytes.
 pub const CLIPPED_BYTES: usize = 102_400;
+/// Most blocks of a document, nested ones included.
+pub const BLOCKS: usize = 200;
+/// Deepest nesting of blocks.
+pub const BLOCKS_DEPTH: usize = 4;
+/// Longest single field of words or address in a block, in bytes.
+pub const BLOCK_WORDS_BYTES: usize = 2_000;
+/// Longest rich text of a block, in bytes.
+pub const BLOCK_TEXT_BYTES: usize = 64 * 1024;
+/// Longest HTML of an html block, in bytes.
+pub const BLOCK_HTML_BYTES: usize = 128 * 1024;
+/// Most links of a social block.
+pub const BLOCK_LINKS: usize = 12;
+/// Most products of a block.
+pub const BLOCK_PRODUCTS: usize = 50;
+/// Most elements of an MJML body: each becomes a table or two.
+pub const MJML_ELEMENTS: usize = 3_000;
+/// Longest attribute of an MJML element, in bytes: some are repeated in every element below.
+pub const MJML_ATTRIBUTE_BYTES: usize = 4_000;
+/// Most bytes of `mj-attributes` × elements.
+pub const MJML_ATTRIBUTE_WORK: usize = 4 * 1024 * 1024;
+/// Longest HTML that MJML may become, in bytes.
+pub const MJML_HTML_BYTES: usize = 4 * 1024 * 1024;

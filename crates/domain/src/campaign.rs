@@ -141,6 +141,10 @@ crate::words! {
         Markdown = "markdown",
         /// Plain text only.
         Text = "text",
+        /// MJML.
+        Mjml = "mjml",
+        /// A block document: JSON, as text.
+        Blocks = "blocks",
     }
 }
 

@@ -1,4 +1,4 @@
-//! An HTML or Markdown body with its template tags: checked, inlined, finished, and cut into raw text and places.
+//! A body with its template tags: checked, inlined, finished, and cut into raw text and places.
 //!
 //! Must not know recipients or encodings.
 
@@ -6,10 +6,12 @@ use postrider_domain::campaign::{BodyFormat, Finding};
 use postrider_domain::stream::Stream;
 
 use super::inline::{self, InlineFault};
-use super::inspect::{self, Additions};
+use super::inspect::{self, Additions, Made};
 use super::marks::{Marked, Marks};
+use super::mjml::{self, MjmlFault};
 use super::scanner::{self, Item, MarkForm, Placed};
 use super::{markdown, text};
+use crate::blocks::bits::{Bit, Written};
 use crate::compile::{Field, FieldItem};
 use crate::compiled::Link;
 use crate::escape;
@@ -54,7 +56,8 @@ pub fn compile(
     sender: &Sender,
     stream: Stream,
 ) -> Outcome {
-    let mut work = Work { body, findings: Vec::new(), tags: body.tags.clone(), marks: marks(body, preheader) };
+    let tags = body.tags.clone();
+    let mut work = Work { body, findings: Vec::new(), own: tags.len(), tags, marks: marks(body, preheader) };
     let body = match work.run(preheader, format, sender, stream) {
         Ok(body) => Some(body),
         Err(Stop::Fault(fault)) => {
@@ -88,11 +91,15 @@ struct Work<'a> {
     findings: Vec<Finding>,
     /// Tags of the body, then those of preheader and footer.
     tags: Vec<Tag>,
+    /// How many of them are the body's.
+    own: usize,
     marks: Marks,
 }
 
 fn marks(body: &Field, preheader: Option<&Field>) -> Marks {
+    let written = body.blocks.as_ref().map(Written::text);
     let mut sources = vec![body.source.as_str()];
+    sources.extend(written.as_deref());
     sources.extend(preheader.map(|field| field.source.as_str()));
     Marks::new(&sources)
 }
@@ -104,6 +111,9 @@ struct Protected {
     /// Offsets mean something to the author.
     is_source: bool,
 }
+
+/// Marks of fragments count on from here: no template has as many tags.
+const FRAGMENTS: usize = 1_000_000;
 
 impl Protected {
     fn origin(&self, offset: usize) -> Option<usize> {
@@ -118,8 +128,7 @@ impl Protected {
 
 impl Work<'_> {
     fn push_fault(&mut self, fault: Fault) {
-        let (line, column) = position(&self.body.source, fault.offset);
-        self.findings.push(Finding::error(fault.code, "body", fault.message).at(line, column));
+        self.findings.push(self.body.finding(fault));
     }
 
     fn run(
@@ -132,14 +141,20 @@ impl Work<'_> {
         let (protected, found) = match format {
             BodyFormat::Markdown => self.protect_markdown()?,
             BodyFormat::Html | BodyFormat::Text => self.protect_html()?,
+            BodyFormat::Mjml => {
+                let source = self.mark_source();
+                self.render_mjml(&source, |html| html)?
+            }
+            BodyFormat::Blocks => self.render_blocks()?,
         };
-        self.remark(&protected, &found);
+        self.remark(&protected, &found, format);
         if self.findings.iter().any(|finding| finding.severity == postrider_domain::campaign::Severity::Error) {
             return Err(Stop::Told);
         }
         let style = match format {
             BodyFormat::Markdown => markdown::STYLE,
-            BodyFormat::Html | BodyFormat::Text => "",
+            // MJML brings its own.
+            BodyFormat::Html | BodyFormat::Text | BodyFormat::Mjml | BodyFormat::Blocks => "",
         };
         let document = inline::document(&protected.html, style);
         let inlined = inline::inline(&document, found.elements).map_err(|fault| match fault {
@@ -245,6 +260,107 @@ impl Work<'_> {
         Ok((Protected { html, origins: Vec::new(), is_source: false }, found))
     }
 
+    /// MJML as the author wrote it, with marks.
+    fn mark_source(&self) -> Protected {
+        let mut source =
+            Protected { html: String::with_capacity(self.body.source.len()), origins: Vec::new(), is_source: true };
+        let mut scan = mjml::Scan::default();
+        for item in &self.body.items {
+            match item {
+                FieldItem::Raw(text, offset) => {
+                    source.origins.push((source.html.len(), *offset));
+                    let text = escape::scrub(text);
+                    scan.feed(&text);
+                    source.html.push_str(&text);
+                }
+                FieldItem::Tag(tag) => {
+                    let form = if self.tags[*tag].is_emit() { MarkForm::Word } else { scan.form() };
+                    source.origins.push((source.html.len(), self.tags[*tag].offset));
+                    source.html.push_str(&self.marks.mark(*tag, form));
+                }
+            }
+        }
+        source
+    }
+
+    /// Blocks: their MJML is rendered with marks for tags and for the HTML of people, which no reader of MJML sees.
+    fn render_blocks(&mut self) -> Result<(Protected, scanner::Found), Stop> {
+        let Some(written) = &self.body.blocks else { return Err(Stop::Told) };
+        let bits = |bits: &[Bit]| -> String {
+            bits.iter()
+                .map(|bit| match bit {
+                    Bit::Raw(text) => escape::scrub(text),
+                    Bit::Tag(tag, form) => self.marks.mark(*tag, *form),
+                    Bit::Fragment(number) => self.marks.mark(FRAGMENTS + number, MarkForm::Word),
+                })
+                .collect()
+        };
+        let source = Protected { html: bits(&written.mjml), origins: Vec::new(), is_source: false };
+        let fragments: Vec<String> = written.fragments.iter().map(|fragment| bits(fragment)).collect();
+        let marks = self.marks.clone();
+        let put_in = |html: String| {
+            let mut whole = String::with_capacity(html.len() * 2);
+            for item in marks.split(&html) {
+                match item {
+                    Marked::Tag(tag) if tag >= FRAGMENTS => {
+                        whole.push_str(fragments.get(tag - FRAGMENTS).map_or("", String::as_str));
+                    }
+                    Marked::Tag(tag) => whole.push_str(&marks.mark(tag, MarkForm::Word)),
+                    Marked::Raw(raw) => whole.push_str(raw),
+                }
+            }
+            whole
+        };
+        self.render_mjml(&source, put_in)
+    }
+
+    /// Renders marked MJML. A renderer may repeat an attribute or put it elsewhere, so the tags are counted anew.
+    fn render_mjml(
+        &mut self,
+        source: &Protected,
+        finish: impl FnOnce(String) -> String,
+    ) -> Result<(Protected, scanner::Found), Stop> {
+        let html = mjml::to_html(&source.html).map_err(|fault| self.mjml_fault(source, fault))?;
+        let html = finish(html);
+        let items = self.items(&html);
+        let mut found = scanner::walk(&items, &self.tags)?;
+        let mut seen = vec![false; self.tags.len()];
+        let mut tags = Vec::with_capacity(found.places.len());
+        for placed in &mut found.places {
+            seen[placed.tag] = true;
+            tags.push(self.tags[placed.tag].clone());
+            placed.tag = tags.len() - 1;
+        }
+        if let Some(dropped) = seen.iter().position(|seen| !seen) {
+            return Err(self.moved(dropped));
+        }
+        if tags.len() > limits::TAGS {
+            let message = format!("there are over {} tags in the rendered HTML: use fewer", limits::TAGS);
+            return Err(Stop::Message("template_too_long", message));
+        }
+        check_structure(&tags)?;
+        let mut placed = found.places.iter();
+        let html = items
+            .iter()
+            .map(|item| match item {
+                Item::Raw(raw, _) => (*raw).to_owned(),
+                Item::Tag(_) => {
+                    placed.next().map_or_else(String::new, |placed| self.marks.mark(placed.tag, placed.form))
+                }
+            })
+            .collect();
+        self.own = tags.len();
+        self.tags = tags;
+        Ok((Protected { html, origins: Vec::new(), is_source: false }, found))
+    }
+
+    fn mjml_fault(&self, source: &Protected, fault: MjmlFault) -> Stop {
+        match fault.offset.and_then(|offset| source.origin(offset)) {
+            Some(offset) => Stop::Fault(Fault::new(fault.code, offset, fault.message)),
+            None => Stop::Message(fault.code, fault.message),
+        }
+    }
+
     fn items<'h>(&self, html: &'h str) -> Vec<Item<'h>> {
         self.marks
             .split(html)
@@ -256,16 +372,23 @@ impl Work<'_> {
             .collect()
     }
 
-    fn remark(&mut self, protected: &Protected, found: &scanner::Found) {
-        let source = &self.body.source;
+    fn remark(&mut self, protected: &Protected, found: &scanner::Found, format: BodyFormat) {
         let at = |finding: Finding, offset: Option<usize>| match offset {
             Some(offset) => {
-                let (line, column) = position(source, offset);
+                let (line, column) = position(&self.body.source, offset);
                 finding.at(line, column)
             }
             None => finding,
         };
-        for remark in inspect::remarks(&protected.html, &self.marks) {
+        let made = match format {
+            BodyFormat::Html | BodyFormat::Markdown | BodyFormat::Text => Made::ByHand,
+            BodyFormat::Mjml | BodyFormat::Blocks => Made::ByMjml,
+        };
+        for remark in inspect::remarks(&protected.html, &self.marks, made) {
+            // Doubts about blocks were told with the block's name already.
+            if format == BodyFormat::Blocks && !remark.is_error {
+                continue;
+            }
             let finding = if remark.is_error {
                 Finding::error(remark.code, "body", remark.message)
             } else {
@@ -370,7 +493,7 @@ impl Work<'_> {
     fn flatten(&self, html: &str, before: &[Placed]) -> Result<Vec<Flat>, Stop> {
         let items = self.items(html);
         let found = scanner::walk(&items, &self.tags)?;
-        let own = self.body.tags.len();
+        let own = self.own;
         let mut seen = vec![0_usize; self.tags.len()];
         let mut last = None;
         for placed in &found.places {
@@ -401,7 +524,7 @@ impl Work<'_> {
     }
 
     fn moved(&self, tag: usize) -> Stop {
-        match self.body.tags.get(tag) {
+        match self.tags.get(tag).filter(|_| tag < self.own) {
             Some(tag) => Stop::Fault(Fault::new(
                 "tag_moved",
                 tag.offset,

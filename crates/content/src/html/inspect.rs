@@ -50,15 +50,40 @@ const FORBIDDEN: [&str; 21] = [
 const ADDRESSES: [&str; 10] =
     ["href", "src", "action", "formaction", "background", "poster", "cite", "data", "longdesc", "lowsrc"];
 
-/// What the author's HTML holds that should not be in mail.
-pub fn remarks(html: &str, marks: &Marks) -> Vec<Remark> {
+/// Who wrote the HTML that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// The author.
+    ByHand,
+    /// The MJML renderer: its menus and accordions hide a check box.
+    ByMjml,
+}
+
+/// How many links of a rich text have no address.
+pub fn links_without_address(html: &str) -> usize {
+    let count = RefCell::new(0_usize);
+    let settings = Settings::new().with_strict(false).append_element_content_handler(element!("a", |link| {
+        if link.get_attribute("href").is_none_or(|href| href.trim().is_empty()) {
+            *count.borrow_mut() += 1;
+        }
+        Ok(())
+    }));
+    let _ = rewrite_str(html, settings);
+    count.into_inner()
+}
+
+/// What HTML holds that should not be in mail.
+pub fn remarks(html: &str, marks: &Marks, made: Made) -> Vec<Remark> {
     let found = RefCell::new(Vec::new());
     let push = |element: &Element<'_, '_>, code: &'static str, is_error: bool, message: String| {
         found.borrow_mut().push(Remark { code, is_error, message, offset: element.source_location().bytes().start });
     };
     let settings = Settings::new().with_strict(false).append_element_content_handler(element!("*", |element| {
         let name = element.tag_name();
-        if FORBIDDEN.contains(&name.as_str()) {
+        let is_switch = made == Made::ByMjml
+            && name == "input"
+            && element.get_attribute("type").is_some_and(|kind| matches!(kind.as_str(), "checkbox" | "radio"));
+        if FORBIDDEN.contains(&name.as_str()) && !is_switch {
             push(
                 element,
                 "forbidden_element",

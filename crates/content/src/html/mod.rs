@@ -7,5 +7,6 @@ pub mod inline;
 pub mod inspect;
 pub mod markdown;
 pub mod marks;
+pub mod mjml;
 pub mod scanner;
 pub mod text;

@@ -42,6 +42,23 @@ pub struct Tag {
 }
 
 impl Tag {
+    /// Gives the tag and all that it names another place: for tags whose source nobody sees.
+    pub fn relocate(&mut self, offset: usize) {
+        self.offset = offset;
+        match &mut self.kind {
+            TagKind::Emit(expression)
+            | TagKind::If(expression)
+            | TagKind::Elif(expression)
+            | TagKind::For(_, expression)
+            | TagKind::Set(_, expression) => {
+                for used in &mut expression.uses {
+                    used.offset = offset;
+                }
+            }
+            TagKind::Else | TagKind::EndIf | TagKind::EndFor => {}
+        }
+    }
+
     /// Whether the tag puts a value out.
     pub fn is_emit(&self) -> bool {
         matches!(self.kind, TagKind::Emit(_))
