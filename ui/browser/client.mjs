@@ -35,12 +35,6 @@ export class Client {
     await this.post('session', { mailbox: administrator.mailbox, password: administrator.password });
   }
 
-  /** The cookie as a browser keeps it. */
-  asStorage() {
-    const [name, ...value] = this.cookie.split('=');
-    return { cookies: [{ name, value: value.join('='), url: this.url }] };
-  }
-
   /** Until `done` says so. */
   async until(what, done, seconds = 60) {
     for (let i = 0; i < seconds * 4; i += 1) {

@@ -4,7 +4,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { Client } from './client.mjs';
-import { axe, calm, launch, open } from './look.mjs';
+import { axe, calm, launch, logIn, open } from './look.mjs';
 import { demo } from './program.mjs';
 import { ids, screens } from './screens.mjs';
 
@@ -32,7 +32,7 @@ try {
   for (const way of WAYS) {
     const { name, ...options } = way;
     const { context, page, faults } = await open(browser, options);
-    await context.addCookies(client.asStorage().cookies);
+    await logIn(page, server);
     for (const [screen, path] of Object.entries(all)) {
       if (only && screen !== only) continue;
       await page.goto(server.url + path);
