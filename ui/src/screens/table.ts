@@ -32,4 +32,13 @@ export const screens: Screen[] = [
   screen('/keys', 'settings', () => import('./settings/Keys.svelte')),
   screen('/audit', 'settings', () => import('./settings/Audit.svelte')),
   screen('/status', 'settings', () => import('./settings/Status.svelte')),
+  screen('/contacts', 'contacts', () => import('./contacts/Contacts.svelte')),
+  screen('/contacts/:contact', 'contacts', () => import('./contacts/Contact.svelte')),
+  screen('/lists', 'contacts', () => import('./contacts/Lists.svelte')),
+  screen('/lists/:list', 'contacts', () => import('./contacts/List.svelte')),
+  screen('/suppressions', 'contacts', () => import('./contacts/Suppressions.svelte')),
+  screen('/purposes', 'contacts', () => import('./contacts/Purposes.svelte')),
+  screen('/imports', 'contacts', () => import('./contacts/Imports.svelte')),
+  screen('/imports/new', 'contacts', () => import('./contacts/NewImport.svelte')),
+  screen('/imports/:import', 'contacts', () => import('./contacts/Import.svelte')),
 ];
