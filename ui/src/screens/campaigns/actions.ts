@@ -15,37 +15,41 @@ export const takeBack = (id: string) => ask(api.POST('/api/v1/campaigns/{campaig
 export const remove = (id: string) => ask(api.DELETE('/api/v1/campaigns/{campaign}', of(id)));
 export const copy = (id: string, name: string) => ask(api.POST('/api/v1/campaigns/{campaign}/copy', { ...of(id), body: { name } }));
 
-/** The sender of the newest campaign, or a first guess from the first sending domain. */
-async function usualSender(): Promise<Partial<Schemas['DraftView']>> {
+/** What the newest campaign had: people who write again mostly write as before. */
+async function newest(): Promise<Schemas['CampaignView'] | undefined> {
   const { items } = await ask(api.GET('/api/v1/campaigns', { params: { query: { limit: 1 } } }));
-  const last = items[0] && (await ask(api.GET('/api/v1/campaigns/{campaign}', of(items[0].id))));
-  if (last?.draft.from_mailbox) {
-    const { from_mailbox, from_name, reply_to } = last.draft;
+  return items[0] && (await ask(api.GET('/api/v1/campaigns/{campaign}', of(items[0].id))));
+}
+
+/** The sender as before, or a first guess from the first sending domain. */
+async function sender(before?: Schemas['CampaignView']): Promise<Partial<Schemas['DraftView']>> {
+  if (before?.draft.from_mailbox) {
+    const { from_mailbox, from_name, reply_to } = before.draft;
     return { from_mailbox, from_name, reply_to };
   }
-  const domains = await ask(api.GET('/api/v1/domains'));
-  const domain = domains.items[0]?.name;
+  const domain = (await ask(api.GET('/api/v1/domains'))).items[0]?.name;
   return domain ? { from_mailbox: `news@${domain}`, from_name: session.current?.name ?? '' } : {};
 }
 
-/** What is certain without asking: the only list and the only purpose that mail is sent for. */
-async function certainAudience(): Promise<Schemas['AudienceView']> {
-  const lists = session.may('contacts:read') ? (await ask(api.GET('/api/v1/lists'))).items : [];
-  const purposes = session.may('contacts:read') ? (await ask(api.GET('/api/v1/purposes'))).items.filter((p) => p.kind !== 'tracking') : [];
+/** The purpose as before, or the only newsletter; the list only when there is no other. */
+async function audience(before?: Schemas['CampaignView']): Promise<Schemas['AudienceView']> {
+  const lists = (await ask(api.GET('/api/v1/lists'))).items;
+  const newsletters = (await ask(api.GET('/api/v1/purposes'))).items.filter((p) => p.kind === 'newsletter');
   return {
     include: lists.length === 1 && lists[0] ? [lists[0].id] : [],
     exclude: [],
-    purpose: purposes.length === 1 && purposes[0] ? purposes[0].id : null,
+    purpose: before?.audience.purpose ?? (newsletters.length === 1 ? (newsletters[0]?.id ?? null) : null),
   };
 }
 
 /** Makes a draft at once; a name, a list and a text come later. */
 export async function begin(): Promise<Schemas['CampaignView']> {
   // Guesses help, and never stand in the way of writing.
-  const [sender, audience] = await Promise.all([usualSender().catch(() => ({})), certainAudience().catch(() => ({ include: [], exclude: [], purpose: null }))]);
+  const before = await newest().catch(() => undefined);
+  const [from, who] = await Promise.all([sender(before).catch(() => ({})), audience(before).catch(() => undefined)]);
   return ask(
     api.POST('/api/v1/campaigns', {
-      body: { name: t('campaigns.untitled', { day: day(Date.now()) }), audience, draft: { ...EMPTY, ...sender } },
+      body: { name: t('campaigns.untitled', { day: day(Date.now()) }), audience: who ?? { include: [], exclude: [], purpose: null }, draft: { ...EMPTY, ...from } },
     }),
   );
 }
