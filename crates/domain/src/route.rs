@@ -24,6 +24,57 @@ crate::words! {
     }
 }
 
+/// A host of a provider whose mailboxes are for people, not for bulk mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeHost {
+    /// The provider's name for people.
+    pub provider: &'static str,
+    /// Messages a day that are safe to plan with.
+    pub per_day: u32,
+}
+
+/// Providers of mailboxes by the end of their submission hosts. What each allows changes and is seldom published; a few
+/// hundred a day is what a mailbox is good for, so that one number serves all.
+const FREE_HOSTS: &[(&str, &str)] = &[
+    ("gmail.com", "Gmail"),
+    ("googlemail.com", "Gmail"),
+    ("outlook.com", "Outlook"),
+    ("office365.com", "Microsoft 365"),
+    ("live.com", "Outlook"),
+    ("hotmail.com", "Outlook"),
+    ("yahoo.com", "Yahoo"),
+    ("yahoo.it", "Yahoo"),
+    ("aol.com", "AOL"),
+    ("icloud.com", "iCloud"),
+    ("me.com", "iCloud"),
+    ("libero.it", "Libero"),
+    ("virgilio.it", "Virgilio"),
+    ("alice.it", "TIM"),
+    ("tim.it", "TIM"),
+    ("tiscali.it", "Tiscali"),
+    ("aruba.it", "Aruba"),
+    ("gmx.net", "GMX"),
+    ("gmx.com", "GMX"),
+    ("gmx.de", "GMX"),
+    ("web.de", "WEB.DE"),
+    ("t-online.de", "Telekom"),
+    ("wp.pl", "WP"),
+    ("o2.pl", "o2"),
+    ("tlen.pl", "o2"),
+    ("onet.pl", "Onet"),
+    ("interia.pl", "Interia"),
+    ("gazeta.pl", "Gazeta"),
+];
+
+/// The provider of people's mailboxes that a smarthost belongs to, if it is a known one.
+pub fn free_host(host: &str) -> Option<FreeHost> {
+    let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
+    FREE_HOSTS
+        .iter()
+        .find(|(end, _)| host == *end || host.strip_suffix(end).is_some_and(|head| head.ends_with('.')))
+        .map(|(_, provider)| FreeHost { provider, per_day: 500 })
+}
+
 /// The settings of a route as people write them; the password travels apart and is never returned.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,5 +159,28 @@ impl RouteSettings {
             return Err(RouteError::ClearAuth);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_free_mailboxes_are_known_by_their_end() {
+        for (host, want) in [
+            ("smtp.gmail.com", Some("Gmail")),
+            ("SMTP.GMAIL.COM.", Some("Gmail")),
+            ("smtp-mail.outlook.com", Some("Outlook")),
+            ("smtp.office365.com", Some("Microsoft 365")),
+            ("smtps.aruba.it", Some("Aruba")),
+            ("poczta.o2.pl", Some("o2")),
+            ("gmail.com.example.org", None),
+            ("notgmail.com", None),
+            ("smtp.example.org", None),
+            ("", None),
+        ] {
+            assert_eq!(free_host(host).map(|h| h.provider), want, "{host}");
+        }
     }
 }

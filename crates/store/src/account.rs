@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::Store;
 use crate::actor::Actor;
 use crate::db::{Lane, Tx};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::password;
 use crate::read::{check_text, conflict, not_found, refused, word};
 use crate::secret::Secret;
@@ -214,11 +214,49 @@ impl Store {
             .await?
             .ok_or_else(|| not_found("account"))?;
         let account = AccountId(row.int("id")?);
+        let keeps = match role {
+            Role::Administrator => true,
+            Role::Editor | Role::Viewer => match self.may_lose_administrator(&mut tx, workspace, account).await {
+                Ok(may) => may,
+                // It had no role here: nobody loses anything.
+                Err(StoreError::NotFound { .. }) => true,
+                Err(error) => return Err(error),
+            },
+        };
+        if !keeps {
+            return Err(conflict(
+                "change the role: it is the last administrator of the workspace; make another account administrator first",
+            ));
+        }
         self.put_role(&mut tx, workspace, account, role).await?;
         self.end_sessions_in(&mut tx, account).await?;
         self.note(&mut tx, Some(workspace), by, "account.role", &account.to_string(), json!({ "role": role })).await?;
         tx.commit().await?;
         Ok(account)
+    }
+
+    /// Whether a workspace would still have an administrator if this account were none; its roles are locked.
+    async fn may_lose_administrator(&self, tx: &mut Tx, workspace: WorkspaceId, account: AccountId) -> Result<bool> {
+        let roles = tx
+            .all(
+                sql!(
+                    "SELECT r.account_id, r.role, a.disabled_at FROM role r JOIN account a ON a.id = r.account_id \
+                     WHERE r.workspace_id = $1 ORDER BY r.account_id {for_update_of r}"
+                ),
+                args![workspace],
+            )
+            .await?;
+        let (mut mine, mut others) = (None, 0);
+        for row in &roles {
+            let administrator = row.text("role")? == Role::Administrator.as_str();
+            if row.int("account_id")? == account.get() {
+                mine = Some(administrator);
+            } else if administrator && row.int_opt("disabled_at")?.is_none() {
+                others += 1;
+            }
+        }
+        let mine = mine.ok_or_else(|| not_found("account"))?;
+        Ok(!mine || others > 0)
     }
 
     /// Takes the account's role in the workspace away, ends its sessions and revokes the keys that it made there.
@@ -227,27 +265,9 @@ impl Store {
     /// It has no role there, or it is the last administrator.
     pub async fn remove_role(&self, workspace: WorkspaceId, by: &Actor, account: AccountId) -> Result<()> {
         let mut tx = self.begin(Lane::Web).await?;
-        let others = tx
-            .all(
-                sql!("SELECT account_id, role FROM role WHERE workspace_id = $1 ORDER BY account_id {for_update}"),
-                args![workspace],
-            )
-            .await?;
-        let mut known = false;
-        let mut administrators_left = 0;
-        for row in &others {
-            if row.int("account_id")? == account.get() {
-                known = true;
-            } else if row.text("role")? == Role::Administrator.as_str() {
-                administrators_left += 1;
-            }
-        }
-        if !known {
-            return Err(not_found("account"));
-        }
-        if administrators_left == 0 {
-            return Err(refused(
-                "remove the account: it is the last administrator of the workspace; name another first",
+        if !self.may_lose_administrator(&mut tx, workspace, account).await? {
+            return Err(conflict(
+                "remove the account: it is the last administrator of the workspace; make another account administrator first",
             ));
         }
         tx.execute(sql!("DELETE FROM role WHERE workspace_id = $1 AND account_id = $2"), args![workspace, account])

@@ -211,12 +211,7 @@ impl AudienceCount {
     }
 }
 
-async fn covered_domains(
-    reader: &mut Reader,
-    workspace: WorkspaceId,
-    stream: Stream,
-    now: i64,
-) -> Result<Vec<String>> {
+async fn covered_domains(reader: &mut Reader, workspace: WorkspaceId, stream: Stream, now: i64) -> Result<Vec<String>> {
     let rows = reader
         .all(
             sql!(

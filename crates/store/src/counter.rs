@@ -83,11 +83,7 @@ impl Tally {
     }
 }
 
-async fn write_minutes(
-    tx: &mut Tx,
-    node: NodeId,
-    minutes: BTreeMap<(i64, i64, i64, &'static str), i64>,
-) -> Result<()> {
+async fn write_minutes(tx: &mut Tx, node: NodeId, minutes: BTreeMap<(i64, i64, i64, &'static str), i64>) -> Result<()> {
     if minutes.is_empty() {
         return Ok(());
     }

@@ -93,7 +93,9 @@ impl Store {
         .await?;
         let rows = tx
             .all(
-                sql!("SELECT rev, saved_at, size FROM draft_revision WHERE variant_id = $1 ORDER BY rev DESC LIMIT 500"),
+                sql!(
+                    "SELECT rev, saved_at, size FROM draft_revision WHERE variant_id = $1 ORDER BY rev DESC LIMIT 500"
+                ),
                 args![variant],
             )
             .await?;

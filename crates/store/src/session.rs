@@ -33,6 +33,8 @@ pub struct NewSession {
 /// A session as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
+    /// Its name for its owner: 24 letters that open nothing.
+    pub id: String,
     /// When it began, i64 milliseconds UTC.
     pub created_at: i64,
     /// When it ends at the latest, i64 milliseconds UTC.
@@ -45,7 +47,35 @@ pub struct Session {
     pub ip: Option<String>,
 }
 
+/// The name of a session: a hash of the stored hash, so that neither the token nor its hash is shown.
+fn session_name(hash: &[u8]) -> String {
+    crate::message::hex(&sha256(&[b"session name ".as_slice(), hash].concat())[..12])
+}
+
+/// The name of the session that a token belongs to.
+pub fn session_of_token(token: &str) -> String {
+    session_name(&sha256(token.as_bytes()))
+}
+
 impl Store {
+    /// Ends one session of an account.
+    ///
+    /// # Errors
+    /// The account has no such open session.
+    pub async fn end_session_named(&self, by: &Actor, account: AccountId, name: &str) -> Result<()> {
+        let mut tx = self.begin(Lane::Web).await?;
+        let rows = tx.all(sql!("SELECT hash FROM session WHERE account_id = $1"), args![account]).await?;
+        for row in &rows {
+            let hash = row.bytes("hash")?;
+            if session_name(&hash) == name {
+                tx.execute(sql!("DELETE FROM session WHERE hash = $1"), args![hash]).await?;
+                self.note(&mut tx, None, by, "account.session_end", &account.to_string(), json!({})).await?;
+                return tx.commit().await;
+            }
+        }
+        Err(crate::read::not_found("session"))
+    }
+
     pub(crate) async fn start_session(&self, tx: &mut Tx, account: AccountId, from: &NewSession) -> Result<Secret> {
         let token = Secret::new(random_token()?);
         let now = self.now();
@@ -125,7 +155,7 @@ impl Store {
             .await?
             .all(
                 sql!(
-                    "SELECT created_at, expires_at, last_used_at, agent, ip FROM session \
+                    "SELECT hash, created_at, expires_at, last_used_at, agent, ip FROM session \
                      WHERE account_id = $1 AND expires_at > $2 AND last_used_at > $3 ORDER BY created_at DESC LIMIT 500"
                 ),
                 args![account, now, now - SESSION_IDLE_MS],
@@ -134,6 +164,7 @@ impl Store {
         rows.iter()
             .map(|row| {
                 Ok(Session {
+                    id: session_name(&row.bytes("hash")?),
                     created_at: row.int("created_at")?,
                     expires_at: row.int("expires_at")?,
                     last_used_at: row.int("last_used_at")?,

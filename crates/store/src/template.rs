@@ -245,9 +245,8 @@ impl Store {
     /// The workspace has no such template.
     pub async fn delete_template(&self, workspace: WorkspaceId, by: &Actor, id: TemplateId) -> Result<()> {
         let mut tx = self.begin(Lane::Web).await?;
-        let gone = tx
-            .execute(sql!("DELETE FROM template WHERE workspace_id = $1 AND id = $2"), args![workspace, id])
-            .await?;
+        let gone =
+            tx.execute(sql!("DELETE FROM template WHERE workspace_id = $1 AND id = $2"), args![workspace, id]).await?;
         if gone == 0 {
             return Err(not_found("template"));
         }

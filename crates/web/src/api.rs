@@ -220,6 +220,9 @@ const PATH_NAMES: &[(&str, Option<&str>)] = &[
     ("key", Some("key")),
     ("import", Some("imp")),
     ("inquiry", Some("inq")),
+    ("template", Some("tpl")),
+    ("view", Some("viw")),
+    ("rev", None),
     ("session", None),
     ("token", None),
 ];

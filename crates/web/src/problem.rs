@@ -26,6 +26,10 @@ pub struct Problem {
     /// What must be put right first; only with `not_ready`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<FindingView>>,
+    /// What is stored now; only with `outdated`, so that both can be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub current: Option<Box<serde_json::Value>>,
 }
 
 impl Problem {
@@ -38,6 +42,7 @@ impl Problem {
             detail: detail.into(),
             code,
             findings: None,
+            current: None,
         }
     }
 
@@ -68,6 +73,13 @@ impl Problem {
     /// 409: the present state does not allow it.
     pub fn conflict(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+
+    /// 409 with what is stored now: the change was made from an older revision.
+    pub fn outdated(detail: impl Into<String>, current: serde_json::Value) -> Problem {
+        let mut problem = Problem::new(StatusCode::CONFLICT, "outdated", detail);
+        problem.current = Some(Box::new(current));
+        problem
     }
 
     /// 422: readable, but a rule refuses it.

@@ -4,21 +4,22 @@
 //! does not grow with the file. Must not know how contacts are stored.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use postrider_domain::contact::AddressState;
 use postrider_domain::import::RefusedReason;
+use postrider_sheet::Sheet;
+use postrider_sheet::columns::Candidate;
+use postrider_sheet::rows::{Row, Rows};
+use postrider_sheet::text::SAMPLE;
 use postrider_store::import::{Import, ImportEnd, RefusedRow};
 use postrider_store::import_slice::{ImportRow, SliceAnswer, SliceProgress};
 use postrider_store::{StoreError, Topic};
 use tokio::sync::mpsc;
 
-use super::columns::{Candidate, Columns};
 use super::domains::Domains;
-use super::rows::{Row, Rows};
-use super::text::{Charset, SAMPLE, Utf8Reader, delimiter};
 use crate::shared::{Phase, Shared};
 
 /// Rows of one slice.
@@ -212,20 +213,6 @@ async fn check_domains(
     Ok((rows, refused))
 }
 
-/// The file as UTF-8 from an offset on; offsets count the bytes of the UTF-8 form, its mark left out.
-fn source(import: &Import, charset: Charset, offset: u64) -> io::Result<Box<dyn Read>> {
-    let mut file = File::open(&import.file_path)?;
-    file.seek(SeekFrom::Start(charset.mark as u64))?;
-    if charset.is_utf8() {
-        file.seek(SeekFrom::Current(i64::try_from(offset).unwrap_or(i64::MAX)))?;
-        return Ok(Box::new(file));
-    }
-    // In another set there is no way to the offset but through what lies before it.
-    let mut decoded = Utf8Reader::new(file, charset.encoding);
-    io::copy(&mut decoded.by_ref().take(offset), &mut io::sink())?;
-    Ok(Box::new(decoded))
-}
-
 /// Reads the file on its own thread; ends early when nobody takes the pieces any more.
 fn read(import: &Import, pieces: &mpsc::Sender<Piece>) {
     let last = match read_through(import, pieces) {
@@ -240,30 +227,18 @@ fn read(import: &Import, pieces: &mpsc::Sender<Piece>) {
 fn read_through(import: &Import, pieces: &mpsc::Sender<Piece>) -> io::Result<Option<Piece>> {
     let mut sample = Vec::new();
     File::open(&import.file_path)?.take(SAMPLE as u64).read_to_end(&mut sample)?;
-    let charset = match Charset::of(&sample, &import.mapping.charset) {
-        Ok(charset) => charset,
+    let sheet = match Sheet::look(&sample, &import.mapping) {
+        Ok(sheet) => sheet,
         Err(why) => return Ok(Some(Piece::Failed(why))),
-    };
-    let mut head = Vec::new();
-    source(import, charset, 0)?.take(SAMPLE as u64).read_to_end(&mut head)?;
-    let delimiter = match import.mapping.delimiter.as_str() {
-        "" => delimiter(&head),
-        "tab" | "\\t" | "\t" => b'\t',
-        one if one.len() == 1 => one.as_bytes()[0],
-        other => {
-            let other: String = other.chars().take(10).collect();
-            return Ok(Some(Piece::Failed(format!("`{other}` is no delimiter: write one character, or tab"))));
-        }
     };
     drop(sample);
-    let (columns, first_row_end) = match headings(&head, delimiter, import)? {
-        Ok(found) => found,
-        Err(why) => return Ok(Some(Piece::Failed(why))),
+    let columns = match &sheet.columns {
+        Ok(columns) => columns,
+        Err(why) => return Ok(Some(Piece::Failed(why.clone()))),
     };
-    drop(head);
     let detected = serde_json::json!({
-        "charset": charset.encoding.name(),
-        "delimiter": if delimiter == b'\t' { "tab".to_owned() } else { char::from(delimiter).to_string() },
+        "charset": sheet.charset.encoding.name(),
+        "delimiter": sheet.delimiter_text(),
         "heading": columns.has_heading,
         "columns": columns.describe(),
     });
@@ -271,8 +246,9 @@ fn read_through(import: &Import, pieces: &mpsc::Sender<Piece>) -> io::Result<Opt
         return Ok(None);
     }
     let committed = u64::try_from(import.byte_offset).unwrap_or(0);
-    let offset = if committed == 0 && columns.has_heading { first_row_end } else { committed };
-    let mut rows = Rows::new(source(import, charset, offset)?, delimiter, offset);
+    let offset = if committed == 0 { sheet.begin() } else { committed };
+    let file = File::open(&import.file_path)?;
+    let mut rows = Rows::new(sheet.source(file, offset)?, sheet.delimiter, offset);
     let mut number = import.rows;
     let mut row = Row::default();
     loop {
@@ -301,23 +277,6 @@ fn read_through(import: &Import, pieces: &mpsc::Sender<Piece>) -> io::Result<Opt
             return Ok(None);
         }
     }
-}
-
-/// The columns of the file, and where its first row ends.
-fn headings(head: &[u8], delimiter: u8, import: &Import) -> io::Result<Result<(Columns, u64), String>> {
-    let mut rows = Rows::new(head, delimiter, 0);
-    let mut row = Row::default();
-    let texts =
-        |row: &Row| (0..row.len()).map(|i| String::from_utf8_lossy(row.cell(i)).into_owned()).collect::<Vec<_>>();
-    if !rows.read(&mut row)? {
-        return Ok(Err("the file is empty".to_owned()));
-    }
-    if row.fault.is_some() {
-        return Ok(Err("the first row cannot be read: write one line of headings".to_owned()));
-    }
-    let (first, end) = (texts(&row), row.end);
-    let second = if rows.read(&mut row)? { texts(&row) } else { Vec::new() };
-    Ok(Columns::read(&first, &second, &import.mapping).map(|columns| (columns, end)))
 }
 
 fn raw_text(raw: &[u8]) -> String {

@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
-use postrider_domain::campaign::{Audience, CampaignState, Objective};
-use postrider_domain::id::{CampaignId, RouteId};
-use postrider_store::campaign::{CampaignChange, NewCampaign};
+use postrider_domain::campaign::{Audience, CampaignState, Draft, Objective};
+use postrider_domain::id::{CampaignId, RouteId, TemplateId};
+use postrider_store::StoreError;
+use postrider_store::campaign::{CampaignChange, NewCampaign, Variant};
 use serde_json::json;
 
 use crate::Web;
@@ -18,7 +19,7 @@ use crate::page::{Listed, listing, paging};
 use crate::problem::Problem;
 use crate::resource::campaign_view::{AudienceView, CampaignRow, CampaignView, DraftView, PolicyInput, policy_of};
 use crate::rule::Rule;
-use crate::schema as s;
+use crate::schema::{self as s, Time};
 
 /// Adds the routes.
 pub fn routes(api: &mut Api) {
@@ -69,7 +70,11 @@ pub fn routes(api: &mut Api) {
         "/api/v1/campaigns/{campaign}/draft",
         write,
         Op::new("campaigns", "save_draft", "Save the text of a draft, finished or not")
-            .about("`rev` is the text's own revision, `draft_rev` of the campaign: 409 when somebody saved meanwhile.")
+            .about(
+                "`rev` is the text's own revision, `draft_rev` of the campaign. When somebody saved meanwhile, 409 `outdated` \
+                 with `current`: their `draft`, `draft_rev`, `saved_at` and `saved_by`. Nothing is lost: show both, and save again \
+                 with their revision.",
+            )
             .takes::<DraftPut>(json!({ "rev": 1, "draft": { "subject": "Summer", "body": "# Hello" } }))
             .gives::<CampaignView>(200, "The campaign as it is now."),
         save_draft,
@@ -125,9 +130,11 @@ struct CampaignInput {
     /// How it leaves; the default route when not given.
     #[schema(value_type = Option<s::RouteId>)]
     route: Option<RouteId>,
-    /// The text.
-    #[serde(default)]
-    draft: DraftView,
+    /// The text; empty when not given.
+    draft: Option<DraftView>,
+    /// A template whose text it begins with instead.
+    #[schema(value_type = Option<s::TemplateId>)]
+    template: Option<TemplateId>,
 }
 
 /// What changes.
@@ -196,13 +203,21 @@ async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<Campai
 }
 
 async fn create(State(web): State<Web>, caller: Caller, Json(input): Json<CampaignInput>) -> Result<Response, Problem> {
+    let draft = match (input.draft, input.template) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::refused("a campaign begins with one text: give either `draft` or `template`"));
+        }
+        (Some(draft), None) => draft.into(),
+        (None, Some(template)) => web.store().template(caller.workspace, template).await?.draft,
+        (None, None) => Draft::default(),
+    };
     let new = NewCampaign {
         name: input.name,
         objective: input.objective.unwrap_or(Objective::Information),
         audience: input.audience.into(),
         policy: policy_of(input.policy)?,
         route: input.route,
-        draft: input.draft.into(),
+        draft,
     };
     let made = web.store().create_campaign(caller.workspace, &caller.actor, new).await?;
     Ok((StatusCode::CREATED, axum::Json(view(&web, &caller, made.id).await?)).into_response())
@@ -239,9 +254,39 @@ async fn save_draft(
     Path(id): Path<CampaignId>,
     Json(input): Json<DraftPut>,
 ) -> Result<axum::Json<CampaignView>, Problem> {
-    let variant = variant(&web, &caller, id).await?;
-    web.store().change_variant(caller.workspace, &caller.actor, variant.id, input.rev, &input.draft.into()).await?;
-    Ok(axum::Json(view(&web, &caller, id).await?))
+    let before = variant(&web, &caller, id).await?;
+    let draft = input.draft.into();
+    match web.store().change_variant(caller.workspace, &caller.actor, before.id, input.rev, &draft).await {
+        Ok(_) => Ok(axum::Json(view(&web, &caller, id).await?)),
+        Err(conflict @ StoreError::Conflict { .. }) => {
+            let present = variant(&web, &caller, id).await?;
+            if present.rev == input.rev {
+                // It is not the revision: the campaign is no draft any more.
+                return Err(conflict.into());
+            }
+            Err(outdated(&web, &caller, present).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// 409 with the text that is stored now.
+async fn outdated(web: &Web, caller: &Caller, present: Variant) -> Result<Problem, Problem> {
+    let saved_by = match web.store().revision(caller.workspace, present.id, present.rev).await {
+        Ok(saved) => saved.revision.saved_by,
+        // Saved over once more in this moment.
+        Err(StoreError::NotFound { .. }) => String::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let current = json!({
+        "draft": DraftView::from(present.draft), "draft_rev": present.rev, "saved_at": Time(present.updated_at),
+        "saved_by": saved_by,
+    });
+    Ok(Problem::outdated(
+        "somebody else saved this text meanwhile: `current` is theirs. Yours was not saved and is not lost: compare both, then \
+         save with the revision of theirs",
+        current,
+    ))
 }
 
 async fn delete(State(web): State<Web>, caller: Caller, Path(id): Path<CampaignId>) -> Result<StatusCode, Problem> {

@@ -112,7 +112,7 @@ struct UploadQuery {
 /// How a file is read and what its contacts agreed to.
 #[derive(Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct ImportParams {
+pub struct ImportParams {
     /// Heading (or 1-based number) of the mailbox column; empty: guessed.
     mailbox: String,
     /// Heading of the zone column.
@@ -154,7 +154,8 @@ struct ImportConsentView {
 }
 
 impl ImportParams {
-    fn split(self) -> (Mapping, ImportConsent) {
+    /// The mapping and the consent.
+    pub fn split(self) -> (Mapping, ImportConsent) {
         let mapping = Mapping {
             mailbox: self.mailbox,
             zone: self.zone,
@@ -270,7 +271,11 @@ async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<Paging
     Ok(listing(web.store().imports(caller.workspace, &page).await?))
 }
 
-fn params(text: &str) -> Result<ImportParams, Problem> {
+/// Reads the parameters of an import; nothing is the default.
+///
+/// # Errors
+/// 4xx for what is no such JSON.
+pub fn params(text: &str) -> Result<ImportParams, Problem> {
     if text.trim().is_empty() {
         return Ok(ImportParams::default());
     }

@@ -5,14 +5,14 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
 use postrider_domain::id::RouteId;
-use postrider_domain::route::{RouteKind, RouteSettings, TlsMode};
+use postrider_domain::route::{RouteKind, RouteSettings, TlsMode, free_host};
 use postrider_store::route::{PasswordChange, Route};
 use serde_json::json;
 
 use crate::Web;
 use crate::api::{Api, Op, Retry};
 use crate::caller::Caller;
-use crate::input::{Json, Path};
+use crate::input::{Json, Path, Query};
 use crate::page::{Listed, whole};
 use crate::problem::Problem;
 use crate::resource::probe::{Answer, ask};
@@ -44,6 +44,15 @@ pub fn routes(api: &mut Api) {
             .gives::<RouteView>(201, "The route.")
             .retry(Retry::Replay),
         add,
+    );
+    api.add(
+        Method::GET,
+        "/api/v1/routes/hint",
+        rule,
+        Op::new("routes", "route_hint", "What is known of a smarthost before a route to it is made")
+            .query::<HintQuery>()
+            .gives::<HintView>(200, "A warning and a number to begin with, or nothing."),
+        hint,
     );
     api.add(
         Method::GET,
@@ -198,14 +207,57 @@ struct RouteView {
     has_password: bool,
     /// Whether it is the default one.
     is_default: bool,
+    /// What should be thought of before much is sent through it.
+    #[serde(flatten)]
+    hint: HintView,
     /// When it was made.
     created_at: Time,
+}
+
+/// Which host.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct HintQuery {
+    /// The host of a smarthost.
+    host: String,
+}
+
+/// What is known of a smarthost.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct HintView {
+    /// What should be thought of; null when nothing is known against it.
+    warning: Option<String>,
+    /// The provider, when it is a known one.
+    provider: Option<&'static str>,
+    /// Messages a day to begin with.
+    suggested_per_day: Option<u32>,
+}
+
+impl HintView {
+    fn of(host: &str) -> HintView {
+        let known = free_host(host);
+        HintView {
+            warning: known.map(|k| {
+                format!(
+                    "{} is a service for people's own mailboxes: it allows few messages a day (plan with {}) and may close \
+                     the account when newsletters leave through it; a service made for sending is better",
+                    k.provider, k.per_day
+                )
+            }),
+            provider: known.map(|k| k.provider),
+            suggested_per_day: known.map(|k| k.per_day),
+        }
+    }
 }
 
 impl From<Route> for RouteView {
     fn from(r: Route) -> RouteView {
         RouteView {
             id: r.id,
+            hint: HintView::of(match r.settings.kind {
+                RouteKind::Mx => "",
+                RouteKind::Smarthost => &r.settings.host,
+            }),
             settings: r.settings.into(),
             has_password: r.has_password,
             is_default: r.is_default,
@@ -227,6 +279,10 @@ async fn add(State(web): State<Web>, caller: Caller, Json(input): Json<RouteInpu
         made.is_default = true;
     }
     Ok((StatusCode::CREATED, axum::Json(RouteView::from(made))).into_response())
+}
+
+async fn hint(Query(query): Query<HintQuery>) -> axum::Json<HintView> {
+    axum::Json(HintView::of(&query.host))
 }
 
 async fn get(

@@ -7,14 +7,14 @@ use postrider_domain::access::Scope;
 use postrider_domain::id::{AccountId, ApiKeyId, WorkspaceId};
 use postrider_store::access::Who;
 use postrider_store::account::{KeysThen, LogIn};
-use postrider_store::session::{NewSession, SESSION_LIFE_MS, Session};
+use postrider_store::session::{NewSession, SESSION_LIFE_MS, Session, session_of_token};
 use serde_json::json;
 
 use crate::Web;
 use crate::api::{Api, Op};
 use crate::caller::{COOKIE, Known, Person};
 use crate::client::{Client, Origin, check_origin, cookie};
-use crate::input::Json;
+use crate::input::{Json, Path};
 use crate::page::{Listed, whole};
 use crate::problem::Problem;
 use crate::rule::Rule;
@@ -64,6 +64,13 @@ pub fn routes(api: &mut Api) {
         Op::new("session", "list_sessions", "One's own open sessions")
             .gives_list::<SessionView>("The sessions, newest first."),
         sessions,
+    );
+    api.add(
+        Method::DELETE,
+        "/api/v1/sessions/{session}",
+        Rule::Session,
+        Op::new("session", "end_session", "End one of one's own sessions").gives_nothing("It has ended."),
+        end_one,
     );
     api.add(
         Method::DELETE,
@@ -139,6 +146,10 @@ struct GrantView {
 /// An open session.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 pub struct SessionView {
+    /// Its name, to end it with; it opens nothing.
+    id: String,
+    /// Whether it is the one that asks.
+    current: bool,
     /// When it began.
     created_at: Time,
     /// When it ends at the latest.
@@ -154,6 +165,8 @@ pub struct SessionView {
 impl From<Session> for SessionView {
     fn from(s: Session) -> SessionView {
         SessionView {
+            id: s.id,
+            current: false,
             created_at: Time(s.created_at),
             expires_at: Time(s.expires_at),
             last_used_at: Time(s.last_used_at),
@@ -268,11 +281,19 @@ async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn sessions(State(web): State<Web>, person: Person) -> Listed<SessionView> {
-    match person.known.account() {
-        Some(account) => Ok(whole(web.store().sessions(account).await?)),
-        None => Ok(whole::<Session, _>(Vec::new())),
+async fn sessions(State(web): State<Web>, person: Person, headers: HeaderMap) -> Listed<SessionView> {
+    let Some(account) = person.known.account() else { return Ok(whole::<Session, _>(Vec::new())) };
+    let mine = cookie(&headers, COOKIE).map(session_of_token);
+    let mut listing = whole::<Session, SessionView>(web.store().sessions(account).await?);
+    for session in &mut listing.items {
+        session.current = mine.as_deref() == Some(session.id.as_str());
     }
+    Ok(listing)
+}
+
+async fn end_one(State(web): State<Web>, person: Person, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    web.store().end_session_named(&person.known.actor(), account_of(&person)?, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn end_sessions(State(web): State<Web>, person: Person) -> Result<axum::Json<Ended>, Problem> {

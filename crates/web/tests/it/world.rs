@@ -234,6 +234,13 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
         }
     });
     ids.insert("campaign", text(&post("/api/v1/campaigns", campaign).await["id"]));
+    let template = json!({ "name": "Letter", "language": "en", "from_campaign": ids["campaign"] });
+    ids.insert("template", text(&post("/api/v1/templates", template).await["id"]));
+    ids.insert(
+        "view",
+        text(&post("/api/v1/views", json!({ "name": "Anna", "query": { "search": "anna" } })).await["id"]),
+    );
+    ids.insert("rev", "1".into());
     let message = json!({
         "from": format!("shop@{name}.example.org"), "to": ["elena@example.net"], "subject": "Order", "text": "On its way."
     });
@@ -254,6 +261,7 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
         .unwrap();
     ids.insert("import", text(&send(router, file).await.good("import")["id"]));
     ids.insert("token", "AAAA".into());
+    ids.insert("session", "0123456789abcdef01234567".into());
     tenant.ids = ids;
     tenant
 }

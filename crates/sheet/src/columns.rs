@@ -2,7 +2,7 @@
 //!
 //! Knows the rules of contacts and mailboxes. Knows no DNS and no database.
 
-use super::rows::{CELL_CAP, COLUMN_CAP, Row, RowFault};
+use crate::rows::{CELL_CAP, COLUMN_CAP, Row, RowFault};
 use postrider_domain::contact::{AddressMark, Attributes, attribute_name, check_attributes, has_control};
 use postrider_domain::import::{Mapping, RefusedReason};
 use postrider_mail::mailbox::{Mailbox, is_disposable, is_role_account, typo_hint};
@@ -43,10 +43,36 @@ enum Use {
     Nothing,
 }
 
+postrider_domain::words! {
+    /// Why a column is used as it is.
+    pub enum Confidence {
+        /// The mapping says so.
+        Named = "named",
+        /// Its heading is a usual one for this.
+        Heading = "heading",
+        /// Its first row looks like this.
+        Content = "content",
+        /// Nothing is known of it: it becomes an attribute of its heading's name.
+        OwnName = "own_name",
+    }
+}
+
+/// A column for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// `mailbox`, `zone`, `language`, `attribute` or `ignored`.
+    pub role: &'static str,
+    /// The name of the attribute.
+    pub attribute: Option<String>,
+    /// Why.
+    pub confidence: Confidence,
+}
+
 /// The columns of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     uses: Vec<Use>,
+    why: Vec<Confidence>,
     mailbox: usize,
     /// The first row holds headings, not a contact.
     pub has_heading: bool,
@@ -83,6 +109,11 @@ fn refuse(reason: RefusedReason, detail: impl Into<String>) -> Refusal {
 }
 
 impl Columns {
+    /// Whether a first row is a contact already, so that the file has no headings.
+    pub fn looks_like_contacts(first: &[String]) -> bool {
+        first.iter().any(|cell| Mailbox::parse(cell.trim()).is_ok())
+    }
+
     /// Reads the first row as headings (or sees that it has none) and applies the mapping; `second` helps to guess.
     ///
     /// # Errors
@@ -91,18 +122,18 @@ impl Columns {
         if first.is_empty() {
             return Err("the file is empty".to_owned());
         }
-        let has_heading = !first.iter().any(|cell| Mailbox::parse(cell.trim()).is_ok());
+        let has_heading = !Columns::looks_like_contacts(first);
         let names: Vec<String> = first
             .iter()
             .enumerate()
             .map(|(i, cell)| if has_heading { cell.trim().to_owned() } else { format!("column_{}", i + 1) })
             .collect();
         let find = |wanted: &str| position(&names, wanted);
-        let mailbox = if mapping.mailbox.trim().is_empty() {
+        let (mailbox, mailbox_why) = if mapping.mailbox.trim().is_empty() {
             guess_mailbox(&names, first, second, has_heading)
                 .ok_or("no column with mailboxes was found: name it in the mapping, by its heading or its number")?
         } else {
-            find(&mapping.mailbox).ok_or_else(|| no_column("mailbox", &mapping.mailbox))?
+            (find(&mapping.mailbox).ok_or_else(|| no_column("mailbox", &mapping.mailbox))?, Confidence::Named)
         };
         let optional = |what: &str, wanted: &str| match wanted.trim() {
             "" => Ok(None),
@@ -111,9 +142,17 @@ impl Columns {
         let zone = optional("zone", &mapping.zone)?;
         let language = optional("language", &mapping.language)?;
         let mut uses = Vec::with_capacity(names.len());
+        let mut why = Vec::with_capacity(names.len());
         let mut taken = std::collections::BTreeSet::new();
         for (i, name) in names.iter().enumerate() {
             let named = mapping.attributes.iter().find(|(heading, _)| position(&names, heading) == Some(i));
+            why.push(match named {
+                _ if i == mailbox => mailbox_why,
+                None if Some(i) == zone || Some(i) == language => Confidence::Named,
+                None if mapping.ignore.iter().any(|heading| position(&names, heading) == Some(i)) => Confidence::Named,
+                None => Confidence::OwnName,
+                Some(_) => Confidence::Named,
+            });
             uses.push(if i == mailbox {
                 Use::Mailbox
             } else if Some(i) == zone {
@@ -130,7 +169,25 @@ impl Columns {
         for heading in mapping.attributes.keys().chain(&mapping.ignore) {
             find(heading).ok_or_else(|| no_column("named", heading))?;
         }
-        Ok(Columns { uses, mailbox, has_heading })
+        Ok(Columns { uses, why, mailbox, has_heading })
+    }
+
+    /// Each column for people, with the reason.
+    pub fn explain(&self) -> Vec<Column> {
+        self.uses
+            .iter()
+            .zip(&self.why)
+            .map(|(used, why)| {
+                let (role, attribute) = match used {
+                    Use::Mailbox => ("mailbox", None),
+                    Use::Zone => ("zone", None),
+                    Use::Language => ("language", None),
+                    Use::Attribute(name) => ("attribute", Some(name.clone())),
+                    Use::Nothing => ("ignored", None),
+                };
+                Column { role, attribute, confidence: *why }
+            })
+            .collect()
     }
 
     /// The use of each column, for the record of the import.
@@ -232,11 +289,17 @@ fn position(names: &[String], wanted: &str) -> Option<usize> {
         .or_else(|| wanted.parse::<usize>().ok().filter(|n| (1..=names.len()).contains(n)).map(|n| n - 1))
 }
 
-fn guess_mailbox(names: &[String], first: &[String], second: &[String], has_heading: bool) -> Option<usize> {
+fn guess_mailbox(
+    names: &[String],
+    first: &[String],
+    second: &[String],
+    has_heading: bool,
+) -> Option<(usize, Confidence)> {
     let sample = if has_heading { second } else { first };
     let named = || MAILBOX_HEADINGS.iter().find_map(|h| names.iter().position(|n| attribute_name(n) == *h));
     let by_content = || sample.iter().position(|cell| Mailbox::parse(cell.trim()).is_ok());
-    named().or_else(by_content)
+    let named = named().map(|i| (i, Confidence::Heading));
+    named.or_else(|| by_content().map(|i| (i, Confidence::Content)))
 }
 
 /// An attribute name that no other column has.
@@ -288,8 +351,8 @@ fn marks(mailbox: &Mailbox) -> Vec<AddressMark> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::Rows;
     use super::*;
+    use crate::rows::Rows;
 
     fn texts(cells: &[&str]) -> Vec<String> {
         cells.iter().map(|c| (*c).to_owned()).collect()

@@ -2,7 +2,7 @@
 //!
 //! Knows byte order marks and guesses. Knows no columns and no contacts.
 
-use super::rows::{Row, Rows};
+use crate::rows::{Row, Rows};
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use std::io::{self, Read};
 
@@ -23,6 +23,9 @@ pub struct Charset {
 
 impl Charset {
     /// Finds it: a byte order mark wins, then a label that somebody gave, then UTF-8, then the detector.
+    ///
+    /// # Errors
+    /// The label is none; in words.
     pub fn of(sample: &[u8], label: &str) -> Result<Charset, String> {
         if let Some((encoding, mark)) = Encoding::for_bom(sample) {
             return Ok(Charset { encoding, mark });
