@@ -24,6 +24,8 @@ export const screens: Screen[] = [
   screen('/routes/:route', 'sending', () => import('./sending/Route.svelte')),
   screen('/campaigns', 'campaigns', () => import('./campaigns/Campaigns.svelte')),
   screen('/campaigns/:campaign', 'campaigns', () => import('./campaigns/Campaign.svelte')),
+  screen('/campaigns/:campaign/write', 'campaigns', () => import('./campaigns/write/Write.svelte')),
+  screen('/templates', 'campaigns', () => import('./campaigns/templates/Templates.svelte')),
   screen('/campaigns/:campaign/review', 'campaigns', () => import('./campaigns/Review.svelte')),
   screen('/campaigns/:campaign/people', 'campaigns', () => import('./campaigns/People.svelte')),
   screen('/settings', 'settings', () => import('./settings/Workspace.svelte')),
@@ -41,4 +43,5 @@ export const screens: Screen[] = [
   screen('/imports', 'contacts', () => import('./contacts/Imports.svelte')),
   screen('/imports/new', 'contacts', () => import('./contacts/NewImport.svelte')),
   screen('/imports/:import', 'contacts', () => import('./contacts/Import.svelte')),
+  screen('/welcome', 'setup', () => import('./setup/Welcome.svelte')),
 ];
