@@ -272,7 +272,7 @@ export function make(type: BlockType, taken: Set<string>, words: (key: string) =
   const block = (fields: Record<string, unknown>): Block => ({ id: freshId(taken), type, ...fields });
   switch (type) {
     case 'heading': return block({ text: words('heading'), level: 1 });
-    case 'text': return block({ html: '<p></p>' });
+    case 'text': return block({ html: '' });
     case 'image': return block({ src: '', alt: '', align: 'center' });
     case 'button': return block({ label: words('button'), href: '', align: 'center' });
     case 'divider': return block({});
