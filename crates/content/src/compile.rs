@@ -254,7 +254,7 @@ impl Compiler<'_> {
             self.error("template_too_long", "body", format!("there are over {} tags: use fewer", limits::TAGS));
             return None;
         }
-        let tags = std::mem::take(&mut written.tags);
+        let tags = written.tags.clone();
         let field = Field { name: "body", source: String::new(), items: Vec::new(), tags, blocks: Some(written) };
         if let Err(fault) = check_structure(&field.tags) {
             self.findings.push(field.finding(fault));

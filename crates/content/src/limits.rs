@@ -59,4 +59,4 @@ pub const MJML_ATTRIBUTE_BYTES: usize = 4_000;
 /// Most bytes of `mj-attributes` × elements.
 pub const MJML_ATTRIBUTE_WORK: usize = 4 * 1024 * 1024;
 /// Longest HTML that MJML may become, in bytes.
-pub const MJML_HTML_BYTES: usize = 4 * 1024 * 1024;
+pub const MJML_HTML_BYTES: usize = PART_BYTES;

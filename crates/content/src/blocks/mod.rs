@@ -8,6 +8,7 @@ mod document;
 mod label;
 mod read;
 mod rich;
+mod starters;
 mod write;
 
 pub use document::{
@@ -16,6 +17,7 @@ pub use document::{
     VERSION, VerticalAlign, Video, When,
 };
 pub use read::read;
+pub use starters::{Starter, starters};
 
 pub(crate) use bits::Written;
 pub(crate) use write::{Facts, write};

@@ -125,6 +125,24 @@ pub fn remarks(html: &str, marks: &Marks, made: Made) -> Vec<Remark> {
                     format!("`{attribute}` is a script, which mail programs do not run: remove it"),
                 );
             }
+            if attribute == "style" {
+                let compact: String = decode_entities(&value)
+                    .chars()
+                    .filter(|c| !c.is_whitespace() && !c.is_control() && *c != '\\')
+                    .collect::<String>()
+                    .to_ascii_lowercase();
+                if ["javascript:", "vbscript:", "expression(", "-moz-binding", "behavior:url"]
+                    .iter()
+                    .any(|bad| compact.contains(bad))
+                {
+                    push(
+                        element,
+                        "unsafe_style",
+                        true,
+                        "this style holds a script, which mail programs do not run: remove it".to_owned(),
+                    );
+                }
+            }
             if !ADDRESSES.contains(&attribute.as_str()) {
                 continue;
             }

@@ -35,16 +35,22 @@ const STACK_BYTES: usize = 96 * 1024 * 1024;
 /// What is wrong, with its place.
 pub fn to_html(mjml: &str) -> Result<String, MjmlFault> {
     measure(mjml)?;
+    let ascii = to_ascii(mjml);
+    let located = |fault: MjmlFault| MjmlFault {
+        offset: fault.offset.map(|offset| from_ascii(&ascii[..offset.min(ascii.len())]).len()),
+        ..fault
+    };
     // A thread for its stack: it is reserved, not used, and a fault of the reader ends here and not the process.
     let rendered = std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().name("mjml".to_owned()).stack_size(STACK_BYTES);
-        match reader.spawn_scoped(scope, || render(mjml)) {
+        match reader.spawn_scoped(scope, || render(&ascii)) {
             Ok(thread) => thread.join().unwrap_or_else(|_| {
                 Err(MjmlFault::new("mjml_broken", None, "this MJML cannot be read: make it simpler"))
             }),
             Err(_) => Err(MjmlFault::new("mjml_broken", None, "there is no memory to read the MJML: try again")),
         }
-    })?;
+    });
+    let rendered = from_ascii(&rendered.map_err(located)?);
     if rendered.len() > limits::MJML_HTML_BYTES {
         return Err(MjmlFault::new(
             "mjml_too_large",
@@ -53,6 +59,49 @@ pub fn to_html(mjml: &str) -> Result<String, MjmlFault> {
         ));
     }
     Ok(rendered)
+}
+
+/// The text with every character beyond ASCII as a reference of a fixed length: the tokenizer below mrml cuts texts
+/// at bytes, and panics inside of longer characters.
+fn to_ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for c in text.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            out.push_str(&format!("&#x{:08x};", u32::from(c)));
+        }
+    }
+    out
+}
+
+/// The way back. Nobody writes references of eight digits; who does gets the same character.
+fn from_ascii(text: &str) -> String {
+    const START: &str = "&#x00";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(START) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let known = rest
+            .get(3..11)
+            .filter(|_| rest.as_bytes().get(11) == Some(&b';'))
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .and_then(char::from_u32)
+            .filter(|c| !c.is_ascii() && !c.is_control());
+        match known {
+            Some(c) => {
+                out.push(c);
+                rest = &rest[12..];
+            }
+            None => {
+                out.push_str(START);
+                rest = &rest[START.len()..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 fn render(mjml: &str) -> Result<String, MjmlFault> {
@@ -66,7 +115,9 @@ fn render(mjml: &str) -> Result<String, MjmlFault> {
 }
 
 fn explain(mjml: &str, error: &Error) -> MjmlFault {
-    let syntax = |offset: usize, message: String| MjmlFault::new("mjml_syntax", Some(offset), message);
+    // Some spans begin after the `<`.
+    let open = |at: usize| at - usize::from(at > 0 && mjml.as_bytes().get(at - 1) == Some(&b'<'));
+    let syntax = |offset: usize, message: String| MjmlFault::new("mjml_syntax", Some(open(offset)), message);
     let written = |start: usize, end: usize| -> String {
         let text = mjml.get(start..end.min(mjml.len())).unwrap_or_default();
         text.trim_start_matches(['<', '/']).chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -109,7 +160,7 @@ fn explain(mjml: &str, error: &Error) -> MjmlFault {
         Error::NoRootNode => syntax(0, "there is no <mjml> element: begin with <mjml><mj-body>".to_owned()),
         Error::IncludeLoaderError { position, .. } => MjmlFault::new(
             "mjml_include",
-            Some(position.start),
+            Some(open(position.start)),
             "mj-include is not available, nothing is loaded from elsewhere: put the content here",
         ),
     }
@@ -137,6 +188,14 @@ fn measure(mjml: &str) -> Result<(), MjmlFault> {
         let message = format!("an attribute has over {} bytes: shorten it", limits::MJML_ATTRIBUTE_BYTES);
         return Err(too_large(at, message));
     }
+    if let Some((at, end, open)) = scan.crooked {
+        let message = if open.is_empty() {
+            format!("</{end}> closes nothing: remove it")
+        } else {
+            format!("</{end}> stands where <{open}> is open: close <{open}> first, or correct the name")
+        };
+        return Err(MjmlFault::new("mjml_syntax", Some(at), message));
+    }
     let mut shared = 0;
     let mut rest = mjml;
     while let Some(at) = rest.find("<mj-attributes") {
@@ -160,7 +219,14 @@ pub struct Scan {
     at: usize,
     value_at: usize,
     long_attribute: Option<usize>,
+    /// An end tag that does not close what is open: its offset, its name, and what is open.
+    crooked: Option<(usize, String, String)>,
+    tag_at: usize,
 }
+
+/// Elements without an end tag.
+const VOID: [&str; 14] =
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "param"];
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -194,6 +260,7 @@ impl Scan {
                             index += 3;
                         } else if rest.get(1).is_some_and(|next| next.is_ascii_alphabetic() || *next == b'/') {
                             let is_end = rest[1] == b'/';
+                            self.tag_at = self.at + index;
                             self.name.clear();
                             let from = index + 1 + usize::from(is_end);
                             self.name.extend(
@@ -223,8 +290,15 @@ impl Scan {
                         let is_closed = index > 0 && bytes[index - 1] == b'/';
                         self.mode = Mode::Data;
                         if is_end {
-                            self.open.pop();
-                        } else if !is_closed && self.open.len() < limits::MJML_ELEMENTS {
+                            let open = self.open.pop().unwrap_or_default();
+                            // The reader takes any end tag for the right one.
+                            if open != self.name && (open.starts_with("mj") || self.name.starts_with("mj")) {
+                                self.crooked.get_or_insert((self.tag_at, std::mem::take(&mut self.name), open));
+                            }
+                        } else if !is_closed
+                            && !VOID.contains(&self.name.as_str())
+                            && self.open.len() < limits::MJML_ELEMENTS
+                        {
                             self.open.push(std::mem::take(&mut self.name));
                         }
                     }
@@ -278,6 +352,17 @@ mod tests {
                 assert_eq!(found.offset, offset, "{mjml}: {found:?}");
             }
         }
+    }
+
+    #[test]
+    fn letters_of_all_lengths_come_through() {
+        for text in ["😀PV", "é>", "ab😀>x", "日本語 &#x000000e9; &#x00zz &#x0000003c;"] {
+            let mjml = format!("<mjml><mj-body><mj-raw title=\"{text}\">{text}</mj-raw></mj-body></mjml>");
+            let html = to_html(&mjml).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+            assert!(html.contains(&text.replace("&#x000000e9;", "é")), "{text}: {html}");
+        }
+        let found = fault("<mjml>\n<!-- äöü😀 --><mj-foo />\n</mjml>");
+        assert_eq!(found.offset, Some("<mjml>\n<!-- äöü😀 -->".len()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 // Helpers fail by panicking, like the tests that use them.
 #![allow(clippy::unwrap_used)]
 
+mod blocks;
 mod bombs;
 mod escaping;
 mod findings;
@@ -11,6 +12,8 @@ mod golden;
 mod helpers;
 mod injection;
 mod message;
+mod mjml;
+mod random_blocks;
 mod single;
 mod templates;
 mod texts;
