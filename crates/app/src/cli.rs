@@ -175,7 +175,7 @@ pub enum CampaignCommand {
         /// Preheader.
         #[arg(long, default_value = "")]
         preheader: String,
-        /// File with the body: .html, .md or .txt.
+        /// File with the body: .html, .md, .txt, .mjml, or .json for a block document.
         #[arg(long)]
         body: PathBuf,
         /// Lists: name or id.

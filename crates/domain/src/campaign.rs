@@ -177,7 +177,7 @@ pub struct Draft {
     pub preheader: String,
     /// How `body` is written; `html` when empty.
     pub format: Option<BodyFormat>,
-    /// The body (a template).
+    /// The body (a template; for blocks their JSON).
     pub body: String,
     /// The text part (a template); empty: derived from the body.
     pub text: String,

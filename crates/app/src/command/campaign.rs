@@ -92,6 +92,8 @@ fn format(path: &Path) -> &'static str {
     match path.extension().and_then(|e| e.to_str()) {
         Some("md" | "markdown") => "markdown",
         Some("txt") => "text",
+        Some("mjml") => "mjml",
+        Some("json") => "blocks",
         _ => "html",
     }
 }

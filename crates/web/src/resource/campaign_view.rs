@@ -44,7 +44,7 @@ pub struct DraftView {
     /// How `body` is written; HTML when not given.
     #[schema(value_type = Option<s::BodyFormat>)]
     format: Option<BodyFormat>,
-    /// The body (a template).
+    /// The body (a template). In the format `blocks`: the JSON document of docs/blocks.md, as text.
     body: String,
     /// The text part (a template); derived from the body when empty.
     text: String,
