@@ -17,11 +17,20 @@ export interface Column {
 
 /** Where each column goes, from what the server saw. */
 export function columnsOf(seen: Schemas['InspectView']): Column[] {
+  const taken = new Set(seen.columns.filter((c) => c.confidence !== 'own_name').map((c) => c.attribute));
+  /** The server leaves out letters with accents; people read the name, so it keeps them without the accent. */
+  const free = (heading: string, number: number) => {
+    const base = attributeName(heading, number);
+    let name = base;
+    for (let n = 2; taken.has(name); n += 1) name = `${base}_${n}`;
+    taken.add(name);
+    return name;
+  };
   return seen.columns.map((c) => ({
     number: c.number,
     heading: c.heading,
     use: c.role === 'ignored' ? 'ignore' : c.role === 'mailbox' || c.role === 'language' || c.role === 'zone' ? c.role : 'attribute',
-    attribute: c.attribute ?? attributeName(c.heading, c.number),
+    attribute: c.attribute && c.confidence !== 'own_name' ? c.attribute : free(c.heading, c.number),
     sure: c.role === 'unknown' ? 'low' : c.confidence === 'named' || c.confidence === 'heading' ? 'high' : c.confidence === 'content' ? 'medium' : 'low',
     examples: c.examples,
   }));
@@ -32,8 +41,8 @@ export function attributeName(heading: string, number: number): string {
   const plain = heading
     .normalize('NFD')
     .replace(/[\u0300-\u036f]/g, '')
-    .replaceAll('ł', 'l')
     .toLowerCase()
+    .replaceAll('ł', 'l')
     .replace(/[^a-z0-9]+/g, '_')
     .replace(/^[^a-z]+|_+$/g, '')
     .slice(0, 60);
