@@ -3,16 +3,16 @@
 import { api, ask, type Schemas } from '../../lib/api';
 import type { Listing } from '../../lib/pages.svelte';
 
-/** Contacts looked at for one search; a longer beginning narrows it. */
+/** Contacts looked at once; "more" looks at the next ones. */
 const MOST = 10;
 
-export async function findRows(campaign: string, search: string, status?: string): Promise<Listing<Schemas['DeliveryView']>> {
-  const contacts = await ask(api.GET('/api/v1/contacts', { params: { query: { search, limit: MOST } } }));
+export async function findRows(campaign: string, search: string, status?: string, cursor?: string): Promise<Listing<Schemas['DeliveryView']>> {
+  const contacts = await ask(api.GET('/api/v1/contacts', { params: { query: { search, cursor, limit: MOST } } }));
   const found = await Promise.all(
     contacts.items.map(({ id }) => ask(api.GET('/api/v1/deliveries', { params: { query: { contact: id, limit: 100 } } }))),
   );
   const items = found.flatMap((page) => page.items).filter((row) => row.campaign === campaign && (!status || row.status === status));
-  return { items };
+  return { items, next_cursor: contacts.next_cursor };
 }
 
 /** People who were left out for a reason; the server lists all of them, in order of their contacts. */
