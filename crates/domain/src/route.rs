@@ -24,6 +24,16 @@ crate::words! {
     }
 }
 
+crate::words! {
+    /// Who is left out of campaigns because of an opt-out, apart from whom the campaign's own purpose leaves out.
+    pub enum ExclusionPolicy {
+        /// Nobody else: an opt-out from one purpose leaves the others as they are.
+        Campaign = "campaign",
+        /// Everybody who opted out of any purpose of the workspace.
+        Global = "global",
+    }
+}
+
 /// A host of a provider whose mailboxes are for people, not for bulk mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeHost {
@@ -106,6 +116,13 @@ pub struct RouteSettings {
     /// Accept a certificate that does not verify on required/implicit TLS; for hosts with a private authority.
     #[serde(default)]
     pub accept_any_certificate: bool,
+    /// Who is left out when the audience of a campaign through this route is frozen.
+    #[serde(default = "campaign_only")]
+    pub exclusion: ExclusionPolicy,
+}
+
+const fn campaign_only() -> ExclusionPolicy {
+    ExclusionPolicy::Campaign
 }
 
 const fn ten() -> u16 {

@@ -131,6 +131,7 @@ async fn book(store: &Store, world: &World, folder: &std::path::Path, contacts: 
         per_day: 0,
         connections: 16,
         accept_any_certificate: false,
+        exclusion: postrider_domain::route::ExclusionPolicy::Campaign,
     };
     store.add_route(workspace, &BY, &route, None).await?;
     let path = folder.join("people.csv");

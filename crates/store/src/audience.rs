@@ -8,6 +8,7 @@ use postrider_domain::consent::ConsentState;
 use postrider_domain::contact::{AddressState, Attributes};
 use postrider_domain::gate::{Facts, Presence};
 use postrider_domain::id::{ContactId, ListId, PurposeId, WorkspaceId};
+use postrider_domain::route::ExclusionPolicy;
 use postrider_domain::suppression::{SuppressionReason, SuppressionScope};
 use serde_json::json;
 
@@ -79,6 +80,14 @@ impl Attached {
     }
 }
 
+/// 1 when opt-outs from every purpose count.
+pub(crate) const fn everybody(policy: ExclusionPolicy) -> i64 {
+    match policy {
+        ExclusionPolicy::Campaign => 0,
+        ExclusionPolicy::Global => 1,
+    }
+}
+
 impl Freezer {
     /// Reads the ids of the audience: lists in, minus lists out, each contact once.
     pub(crate) async fn read_ids(&mut self) -> Result<()> {
@@ -130,13 +139,22 @@ impl Freezer {
                     "SELECT {pack p.id, p.mailbox, p.mailbox_norm, p.domain, p.attributes, p.zone, p.language, p.address_state, \
                                   p.erased_at, p.consent, p.tracking} AS packed \
                      FROM (SELECT k.id, k.mailbox, k.mailbox_norm, k.domain, {json k.attributes} AS attributes, k.zone, k.language, \
-                            k.address_state, k.erased_at, n.state AS consent, t.state AS tracking \
+                            k.address_state, k.erased_at, \
+                            CASE WHEN $5 = 1 AND EXISTS (SELECT 1 FROM consent x JOIN purpose u ON u.id = x.purpose_id \
+                              WHERE x.contact_id = k.id AND x.state = 'withdrawn' AND u.kind <> 'tracking') \
+                              THEN 'withdrawn' ELSE n.state END AS consent, t.state AS tracking \
                        FROM {ids $1} r JOIN contact k ON k.id = r.value \
                        LEFT JOIN consent n ON n.contact_id = k.id AND n.purpose_id = $3 \
                        LEFT JOIN consent t ON t.contact_id = k.id AND t.purpose_id = $4 \
                        WHERE k.workspace_id = $2) p"
                 ),
-                args![rows_json(page), self.plan.workspace, self.plan.purpose, self.tracking_purpose],
+                args![
+                    rows_json(page),
+                    self.plan.workspace,
+                    self.plan.purpose,
+                    self.tracking_purpose,
+                    everybody(self.plan.exclusion)
+                ],
             )
             .await?
             .packed()?;

@@ -40,6 +40,7 @@ fn smarthost() -> RouteSettings {
         per_day: 0,
         connections: 4,
         accept_any_certificate: false,
+        exclusion: postrider_domain::route::ExclusionPolicy::Campaign,
     }
 }
 

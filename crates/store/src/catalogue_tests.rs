@@ -270,6 +270,8 @@ const WHOLE: &[(&str, &str)] = &[
         "FROM queue q JOIN lane l ON l.id = q.lane_id JOIN delivery d ON d.id = q.delivery_id LEFT JOIN campaign c",
         "once after a start",
     ),
+    ("AND s.mailbox_norm IS NOT NULL AND s.scope IN", "the count on the button compares every suppression"),
+    ("AND mailbox_norm IS NULL AND domain IS NULL AND scope IN", "the count on the button compares every suppression"),
 ];
 
 #[tokio::test]

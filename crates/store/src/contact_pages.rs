@@ -2,6 +2,7 @@
 //!
 //! Must not know what else a contact has.
 
+use postrider_domain::contact::has_control;
 use postrider_domain::id::{ListId, WorkspaceId};
 
 use crate::Store;
@@ -28,6 +29,10 @@ impl Store {
     /// # Errors
     /// The workspace has no such list.
     pub async fn count_contacts(&self, workspace: WorkspaceId, filter: &ContactFilter) -> Result<ContactCount> {
+        if filter.mailbox_prefix.as_deref().is_some_and(has_control) {
+            // As the listing: no mailbox has one, and PostgreSQL refuses a NUL.
+            return Ok(ContactCount { count: 0, at_least: false });
+        }
         let prefix = filter.mailbox_prefix.as_deref().unwrap_or_default().trim().to_lowercase();
         let end = after_prefix(&prefix).unwrap_or_else(|| "\u{10FFFF}".into());
         let counted = match filter.list {

@@ -9,6 +9,7 @@ use postrider_domain::campaign::{Audience, CampaignAction, CampaignState};
 use postrider_domain::gate::Withheld;
 use postrider_domain::id::{CampaignId, ContactId, DeliveryId, LaneId, PurposeId, RouteId, VersionId, WorkspaceId};
 use postrider_domain::retry::RetryPolicy;
+use postrider_domain::route::{ExclusionPolicy, RouteSettings};
 use postrider_domain::stream::{Stream, TrackingMode};
 use serde_json::json;
 
@@ -47,6 +48,8 @@ pub struct FreezePlan {
     pub audience: Audience,
     /// The purpose whose consent is asked.
     pub purpose: Option<PurposeId>,
+    /// Whose opt-outs from other purposes count too.
+    pub exclusion: ExclusionPolicy,
     /// How it is retried.
     pub policy: RetryPolicy,
     /// Its route; none means that the default route is asked for when it is sent.
@@ -175,6 +178,17 @@ async fn plan(tx: &mut Tx, campaign: CampaignId, workspace: WorkspaceId) -> Resu
         )
         .await?;
     let audience: Audience = json(&row, "audience")?;
+    let route = row.int_opt("route_id")?.map(RouteId);
+    let exclusion = exclusion(
+        tx.opt(
+            sql!(
+                "SELECT {json settings} AS settings FROM route WHERE workspace_id = $1 \
+                 AND (id = $2 OR (CAST($2 AS BIGINT) IS NULL AND is_default = $3))"
+            ),
+            args![workspace, route, true],
+        )
+        .await?,
+    )?;
     let version = tx
         .opt(
             sql!("SELECT id, {json uses} AS uses FROM version WHERE campaign_id = $1 ORDER BY id DESC LIMIT 1"),
@@ -189,11 +203,20 @@ async fn plan(tx: &mut Tx, campaign: CampaignId, workspace: WorkspaceId) -> Resu
         purpose: audience.purpose,
         audience,
         policy: json(&row, "policy")?,
-        route: row.int_opt("route_id")?.map(RouteId),
+        route,
+        exclusion,
         fixed_site: None,
         version: VersionId(version.int("id")?),
         uses: json(&version, "uses")?,
     })
+}
+
+/// The policy of a route; without one nothing leaves anyway.
+pub(crate) fn exclusion(route: Option<crate::sql::Row>) -> Result<ExclusionPolicy> {
+    match route {
+        None => Ok(ExclusionPolicy::Campaign),
+        Some(row) => Ok(json::<RouteSettings>(&row, "settings")?.exclusion),
+    }
 }
 
 impl Freezer {

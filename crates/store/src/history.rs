@@ -57,9 +57,11 @@ struct Kept {
 /// Which texts go; `kept` is newest first.
 fn thin(kept: &[Kept]) -> Vec<i64> {
     let mut gone = Vec::new();
-    let (mut left, mut bytes, mut last) = (0, 0, i64::MAX);
+    let (mut left, mut bytes) = (0, 0);
+    let minute = |text: &Kept| text.saved_at.div_euclid(APART);
     for (i, text) in kept.iter().enumerate() {
-        let crowded = i >= NEWEST && last - text.saved_at < APART;
+        // The first of each minute stays. To ask how far the newer one is would let every text go as it grows old.
+        let crowded = i >= NEWEST && kept.get(i + 1).is_some_and(|older| minute(older) == minute(text));
         let full = left >= MOST || (i > 0 && bytes + text.size > MOST_BYTES);
         if crowded || full {
             gone.push(text.rev);
@@ -68,7 +70,6 @@ fn thin(kept: &[Kept]) -> Vec<i64> {
         left += 1;
         // The newest text is the draft itself and costs the history nothing.
         bytes += if i == 0 { 0 } else { text.size };
-        last = text.saved_at;
     }
     gone
 }
@@ -187,8 +188,8 @@ mod tests {
         let gone = thin(&all);
         let left: Vec<&Kept> = all.iter().filter(|k| !gone.contains(&k.rev)).collect();
         assert!(left[..NEWEST].iter().zip(&all).all(|(a, b)| *a == b), "the newest ten stay");
-        assert!(left[NEWEST - 1..].windows(2).all(|w| w[0].saved_at - w[1].saved_at >= APART));
-        assert_eq!(left.len(), NEWEST + 4);
+        assert!(left[NEWEST..].windows(2).all(|w| w[0].saved_at - w[1].saved_at >= APART));
+        assert_eq!(left.len(), NEWEST + 5);
         assert_eq!(saves(200, APART, 10).len() - thin(&saves(200, APART, 10)).len(), MOST);
     }
 

@@ -33,6 +33,9 @@ pub struct BrokenImport {
     pub error: Option<String>,
 }
 
+/// Messages among which a test is looked for.
+const MESSAGES: i64 = 1_000;
+
 /// The facts of the first page.
 #[derive(Debug, Clone)]
 pub struct HomeFacts {
@@ -46,7 +49,7 @@ pub struct HomeFacts {
     pub contacts: i64,
     /// Whether any contact has agreed to anything.
     pub has_consent: bool,
-    /// Whether a test message was ever sent.
+    /// Whether a test message is among the newest messages, or a campaign was started.
     pub has_test: bool,
     /// Whether a campaign was ever started.
     pub has_sent: bool,
@@ -88,10 +91,11 @@ impl Store {
                     "SELECT \
                        EXISTS (SELECT 1 FROM campaign WHERE workspace_id = $1) AS campaign, \
                        EXISTS (SELECT 1 FROM campaign WHERE workspace_id = $1 AND frozen_at IS NOT NULL) AS sent, \
-                       EXISTS (SELECT 1 FROM message WHERE workspace_id = $1 AND test_of IS NOT NULL) AS test, \
+                       EXISTS (SELECT 1 FROM (SELECT test_of FROM message WHERE workspace_id = $1 ORDER BY id DESC LIMIT $2) m \
+                         WHERE m.test_of IS NOT NULL) AS test, \
                        EXISTS (SELECT 1 FROM ledger WHERE workspace_id = $1) AS consent"
                 ),
-                args![workspace],
+                args![workspace, MESSAGES],
             )
             .await?;
         let rows = self
@@ -121,7 +125,7 @@ impl Store {
             has_route: self.default_route(workspace).await?.is_some(),
             contacts: self.contact_count(workspace).await?,
             has_consent: any.bool("consent")?,
-            has_test: any.bool("test")?,
+            has_test: any.bool("test")? || any.bool("sent")?,
             has_sent: any.bool("sent")?,
             has_campaign: any.bool("campaign")?,
             running,

@@ -23,6 +23,7 @@ fn smarthost(rig: &Rig, host: &str, tls: TlsMode) -> RouteSettings {
         tls,
         username: "relay".into(),
         accept_any_certificate: true,
+        exclusion: postrider_domain::route::ExclusionPolicy::Campaign,
         ..mx_route()
     }
 }

@@ -341,6 +341,7 @@ pub fn mx_route() -> RouteSettings {
         per_day: 0,
         connections: 10,
         accept_any_certificate: false,
+        exclusion: postrider_domain::route::ExclusionPolicy::Campaign,
     }
 }
 

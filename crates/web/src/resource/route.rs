@@ -5,7 +5,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
 use postrider_domain::id::RouteId;
-use postrider_domain::route::{RouteKind, RouteSettings, TlsMode, free_host};
+use postrider_domain::route::{ExclusionPolicy, RouteKind, RouteSettings, TlsMode, free_host};
 use postrider_store::route::{PasswordChange, Route};
 use serde_json::json;
 
@@ -122,6 +122,15 @@ struct SettingsView {
     /// Accept a certificate that does not verify.
     #[serde(default)]
     accept_any_certificate: bool,
+    /// Who is left out of campaigns: `campaign`, people who opted out of the campaign's purpose; `global`, people who opted
+    /// out of any purpose. Asked when the audience is frozen.
+    #[serde(default = "campaign_only")]
+    #[schema(value_type = Option<s::ExclusionPolicy>)]
+    exclusion: ExclusionPolicy,
+}
+
+const fn campaign_only() -> ExclusionPolicy {
+    ExclusionPolicy::Campaign
 }
 
 const fn ten() -> u16 {
@@ -141,6 +150,7 @@ impl From<SettingsView> for RouteSettings {
             per_day: v.per_day,
             connections: v.connections,
             accept_any_certificate: v.accept_any_certificate,
+            exclusion: v.exclusion,
         }
     }
 }
@@ -158,6 +168,7 @@ impl From<RouteSettings> for SettingsView {
             per_day: r.per_day,
             connections: r.connections,
             accept_any_certificate: r.accept_any_certificate,
+            exclusion: r.exclusion,
         }
     }
 }
@@ -219,6 +230,7 @@ struct RouteView {
 #[serde(deny_unknown_fields)]
 struct HintQuery {
     /// The host of a smarthost.
+    #[serde(default)]
     host: String,
 }
 

@@ -3,7 +3,9 @@
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use postrider_content::blocks::Starter;
 use postrider_domain::access::Scope;
+use postrider_domain::campaign::{BodyFormat, Draft};
 use postrider_domain::id::{CampaignId, TemplateId};
 use postrider_store::template::{NewTemplate, Template, TemplateChange, TemplateRow};
 use serde_json::json;
@@ -13,7 +15,7 @@ use crate::api::{Api, Op, Retry};
 use crate::caller::Caller;
 use crate::input::{Json, Path, Query};
 use crate::launch::variant;
-use crate::page::{Listed, listing, paging};
+use crate::page::{Listed, listing, paging, whole};
 use crate::problem::Problem;
 use crate::resource::campaign_view::DraftView;
 use crate::rule::Rule;
@@ -48,6 +50,15 @@ pub fn routes(api: &mut Api) {
             .gives::<TemplateView>(201, "The template.")
             .retry(Retry::Replay),
         create,
+    );
+    api.add(
+        Method::GET,
+        "/api/v1/templates/starters",
+        read,
+        Op::new("templates", "list_starters", "The texts to start from that come with Postrider")
+            .about("To use one, give its `draft` to `create_campaign` or `create_template`.")
+            .gives_list::<StarterView>("The starters, in the order in which they are offered."),
+        starters,
     );
     api.add(
         Method::GET,
@@ -175,6 +186,33 @@ struct TemplateView {
     draft: DraftView,
 }
 
+/// A text to start from.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct StarterView {
+    /// Fixed word for programs.
+    id: &'static str,
+    /// Its name, in English.
+    name: &'static str,
+    /// What it is good for, in English.
+    description: &'static str,
+    /// The language of its text.
+    language: &'static str,
+    /// The text.
+    draft: DraftView,
+}
+
+impl From<Starter> for StarterView {
+    fn from(s: Starter) -> StarterView {
+        let draft = Draft {
+            subject: s.subject.into(),
+            format: Some(BodyFormat::Blocks),
+            body: s.document.into(),
+            ..Draft::default()
+        };
+        StarterView { id: s.id, name: s.name, description: s.description, language: "en", draft: draft.into() }
+    }
+}
+
 impl From<TemplateRow> for TemplateRowView {
     fn from(t: TemplateRow) -> TemplateRowView {
         TemplateRowView {
@@ -200,6 +238,10 @@ impl From<Template> for TemplateView {
 async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<TemplateQuery>) -> Listed<TemplateRowView> {
     let page = paging(query.limit, query.cursor)?;
     Ok(listing(web.store().templates(caller.workspace, query.group, &page).await?))
+}
+
+async fn starters() -> Listed<StarterView> {
+    Ok(whole(postrider_content::blocks::starters().to_vec()))
 }
 
 async fn create(State(web): State<Web>, caller: Caller, Json(input): Json<TemplateInput>) -> Result<Response, Problem> {
