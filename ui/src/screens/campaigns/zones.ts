@@ -19,7 +19,8 @@ export function localAt(at: number, zone: string): string {
  * so does this; of a time that comes twice in autumn the first is meant.
  */
 export function instantOf(local: string, zone: string): { at: number; exists: boolean } | undefined {
-  const wall = Date.parse(`${local}:00Z`);
+  // Engines read much into texts that are no dates.
+  const wall = /^\d{4}-\d\d-\d\dT\d\d:\d\d$/.test(local) ? Date.parse(`${local}:00Z`) : NaN;
   if (Number.isNaN(wall)) return undefined;
   const offset = (at: number) => Date.parse(`${localAt(at, zone)}:00Z`) - Math.floor(at / 60_000) * 60_000;
   const candidates = [wall - offset(wall - 86_400_000), wall - offset(wall + 86_400_000)].sort((a, b) => a - b);
