@@ -350,7 +350,8 @@ impl Writer<'_> {
         }
         for remark in inspect::remarks(&marked, &marks, inspect::Made::ByHand) {
             let label = &self.out.labels[label];
-            let finding = if remark.is_error {
+            // In a block of somebody nothing is loaded from elsewhere.
+            let finding = if remark.is_error || remark.code == "remote_style" {
                 label.error(remark.code, &remark.message)
             } else {
                 label.warning(remark.code, &remark.message)

@@ -183,7 +183,23 @@ pub fn remarks(html: &str, marks: &Marks, made: Made) -> Vec<Remark> {
     }));
     // An HTML that even the lenient reader refuses has been refused by the scanner before.
     let _ = rewrite_str(html, settings);
-    found.into_inner()
+    let mut found = found.into_inner();
+    let lower = html.to_ascii_lowercase();
+    for (at, _) in lower.match_indices("<style") {
+        let sheet = &lower[at..];
+        let sheet = &sheet[..sheet.find("</style").unwrap_or(sheet.len())];
+        if sheet.contains("@import") {
+            found.push(Remark {
+                code: "remote_style",
+                is_error: false,
+                message:
+                    "@import loads rules from another place, which most mail programs do not: put them into <style>"
+                        .to_owned(),
+                offset: at,
+            });
+        }
+    }
+    found
 }
 
 fn starts_with_mark(value: &str, marks: &Marks) -> bool {
