@@ -6,6 +6,7 @@ pub(crate) mod bits;
 mod check;
 mod document;
 mod label;
+mod look;
 mod read;
 mod rich;
 mod starters;

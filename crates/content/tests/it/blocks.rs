@@ -310,7 +310,7 @@ fn is_harmless(html: &str, is_by_hand: bool) -> Result<(), String> {
             "noscript",
             "template",
         ];
-        let mut say = |what: String| *wrong.borrow_mut() = Some(what);
+        let say = |what: String| *wrong.borrow_mut() = Some(what);
         if bad.contains(&name.as_str())
             || (name == "meta" && element.get_attribute("http-equiv").is_some_and(|kind| kind.contains("efresh")))
         {
