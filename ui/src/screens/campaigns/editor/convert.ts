@@ -89,6 +89,7 @@ function words(html: string, mark: boolean): string {
       const src = /src="([^"]*)"/i.exec(tag)?.[1] ?? '';
       return mark && src ? `\n\n![${alt}](${src})\n\n` : alt;
     })
+    .replace(/<\/p>\s*<\/li>/gi, '')
     .replace(/<li[^>]*>\s*(?:<p>)?/gi, '\n- ')
     .replace(/<br\s*\/?>/gi, mark ? '  \n' : '\n')
     .replace(/<\/(p|div|tr|ul|ol|table|blockquote)>/gi, '\n\n')
