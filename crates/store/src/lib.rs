@@ -103,6 +103,8 @@ mod freeze_tests;
 #[cfg(test)]
 mod import_tests;
 #[cfg(test)]
+mod pages_tests;
+#[cfg(test)]
 mod queue_rig;
 #[cfg(test)]
 mod queue_states_tests;
