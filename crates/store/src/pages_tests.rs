@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use postrider_domain::access::Role;
 use postrider_domain::campaign::{Audience, Draft, Objective};
+use postrider_domain::consent::PurposeKind;
 use postrider_domain::gate::Withheld;
 use postrider_domain::outcome::Outcome;
-use postrider_domain::consent::PurposeKind;
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::route::{ExclusionPolicy, RouteSettings};
 use postrider_domain::suppression::{SuppressionReason, SuppressionScope};
@@ -46,12 +46,13 @@ async fn the_count_on_the_button_is_what_freezing_then_does() {
         let book = write_book(&store, 60, &policy()).await.unwrap();
         let w = book.workspace;
         // A second list in that overlaps, and one out.
-        let (more, out) =
-            (store.create_list(w, &BY, "More", "").await.unwrap().id, store.create_list(w, &BY, "Out", "").await.unwrap().id);
+        let (more, out) = (
+            store.create_list(w, &BY, "More", "").await.unwrap().id,
+            store.create_list(w, &BY, "Out", "").await.unwrap().id,
+        );
         store.add_members(w, &BY, more, &book.contacts[..7]).await.unwrap();
         store.add_members(w, &BY, out, &book.contacts[5..9]).await.unwrap();
-        let audience =
-            Audience { include: vec![book.list, more], exclude: vec![out], purpose: Some(book.purpose) };
+        let audience = Audience { include: vec![book.list, more], exclude: vec![out], purpose: Some(book.purpose) };
         run(
             &store,
             sql!("UPDATE campaign SET audience = {jsonb $2} WHERE id = $1"),
@@ -59,7 +60,8 @@ async fn the_count_on_the_button_is_what_freezing_then_does() {
         )
         .await;
         for (i, state) in [(10, "withdrawn"), (11, "requested"), (12, "refused"), (20, "withdrawn")] {
-            run(&store, sql!("UPDATE consent SET state = $2 WHERE contact_id = $1"), args![book.contacts[i], state]).await;
+            run(&store, sql!("UPDATE consent SET state = $2 WHERE contact_id = $1"), args![book.contacts[i], state])
+                .await;
         }
         run(&store, sql!("DELETE FROM consent WHERE contact_id = $1"), args![book.contacts[13]]).await;
         run(&store, sql!("UPDATE contact SET address_state = 'null_mx' WHERE id = $1"), args![book.contacts[14]]).await;
@@ -183,7 +185,8 @@ async fn the_curve_says_when_what_happened() {
         assert_eq!((b.accepted, b.deferred, b.rejected, b.expired), (0, 0, 1, 1), "{}", store.kind);
         assert_eq!(a.at, begin - begin % 60_000);
         assert_eq!(b.at - a.at, 5 * 60_000);
-        let sum = |points: &[crate::series::Moment]| points.iter().map(|p| p.accepted + p.rejected + p.expired).sum::<i64>();
+        let sum =
+            |points: &[crate::series::Moment]| points.iter().map(|p| p.accepted + p.rejected + p.expired).sum::<i64>();
         assert_eq!(sum(&store.quarters(w, begin - 86_400_000).await.unwrap()), 4);
         assert_eq!(sum(&store.quarters(w, begin + 86_400_000).await.unwrap()), 0);
         // Days later the stretches are wider, and still few.
@@ -338,10 +341,11 @@ async fn a_dry_run_meets_the_book_without_touching_it() {
             delivery: None,
         };
         store.suppress(home.workspace, &BY, new).await.unwrap();
-        let asked: Vec<(String, String)> = ["anna@example.org", "carl@example.net", "dora@example.org", "new@example.org"]
-            .iter()
-            .map(|m| (mailbox(m).normalised(), mailbox(m).domain().as_str().to_owned()))
-            .collect();
+        let asked: Vec<(String, String)> =
+            ["anna@example.org", "carl@example.net", "dora@example.org", "new@example.org"]
+                .iter()
+                .map(|m| (mailbox(m).normalised(), mailbox(m).domain().as_str().to_owned()))
+                .collect();
         let met = store.meet(home.workspace, &asked).await.unwrap();
         assert_eq!((met.known, met.suppressed), (2, 1), "{}", store.kind);
         let other = place(&store, "Other").await.workspace;
