@@ -37,3 +37,72 @@ after(async () => {
   await server?.stop();
   await sim?.stop();
 });
+
+const label = (text) => page.getByLabel(text, { exact: true });
+const button = (name) => page.getByRole('button', { name });
+/** The state of the newest campaign, as its page says it. */
+const heading = (name) => page.getByRole('heading', { name, level: 1 });
+
+story('1 the first sign-in', 2, async () => {
+  await step(page.goto(server.url));
+  await label('Set-up code').fill(server.code);
+  await label('Your mail address').fill('anna@accept.test');
+  await label('Password').fill('correct horse battery staple');
+  await label('Organisation or person').fill('Bakery Ltd');
+  await label('Postal address').fill('Via Roma 1, 27100 Pavia, Italy');
+  await step(button('Create account').click());
+  await heading('Your sending domain').waitFor();
+});
+
+story('2 being allowed to send', 3, async () => {
+  await step(page.getByRole('button', { name: /add/i }).first().click());
+  // The records to publish are there, each to be copied.
+  await page.getByText('_domainkey').first().waitFor();
+  assert.ok((await page.getByRole('button', { name: 'Copy' }).count()) >= 3, 'records with copy buttons');
+  await step(page.getByRole('link', { name: /how mail leaves/i }).or(page.getByRole('button', { name: /how mail leaves/i })).first().click());
+  await page.getByText('This server already sends into the simulated world').waitFor();
+  await step(button('Send directly').click());
+  await page.getByText('Mail leaves directly').waitFor();
+});
+
+story('3 importing contacts', 3, async () => {
+  // Purposes come with the workspace; the wording is what the form on the old page said.
+  const rows = Array.from({ length: 40 }, (_, n) => `person${n}@mail${n % 4}.accept.test,Name${n},Pavia`);
+  rows.push('not an address,Nobody,Pavia', 'gone@unknown.test,Gone,Pavia', 'full@full.test,Full,Pavia', 'anna@gmial.con,Anna,Pavia');
+  const file = join(server.folder, 'regulars.csv');
+  writeFileSync(file, `E-mail,first_name,city\n${rows.join('\n')}\n`);
+  await step(page.goto(`${server.url}/imports/new`));
+  await page.locator('input[type=file]').setInputFiles(file);
+  await page.getByText('Yes, and I can say when, how and to what').click();
+  await page.getByLabel('Purpose').selectOption({ index: 1 });
+  const wording = page.getByLabel(/word/i).last();
+  if (await wording.isVisible().catch(() => false)) await wording.fill('I want the newsletter of the bakery.').catch(() => {});
+  await label('Where do these people come from?').fill('the form at the counter');
+  await label('When did they agree?').fill('2026-05-01');
+  await step(page.getByRole('button', { name: /^Import / }).first().click());
+  await page.getByText('Downlo').first().waitFor({ timeout: 60_000 });
+  await page.getByText(/done/).first().waitFor({ timeout: 60_000 });
+});
+
+story('4 seeing who failed', 1, async () => {
+  await page.getByText(/rows? (was|were) not imported/).first().waitFor();
+  const [download] = await Promise.all([page.waitForEvent('download'), step(page.getByText('Download these rows').click())]);
+  const text = await (await import('node:fs/promises')).readFile(await download.path(), 'utf8');
+  assert.ok(text.includes('not an address'), text);
+  assert.ok(text.includes('gmial.con'), text);
+});
+
+story('6 writing', 2, async () => {
+  await page.goto(`${server.url}/campaigns`);
+  await step(page.getByRole('button', { name: 'New campaign' }).or(page.getByRole('link', { name: 'New campaign' })).first().click());
+  await page.waitForURL(/\/write$/);
+  await label('Name of the campaign').fill('Autumn at the bakery');
+  await page.getByLabel('From: name').fill('Bakery');
+  const from = page.getByLabel('From: address');
+  if (!(await from.inputValue())) await from.fill('news@accept.test');
+  await page.getByLabel(/^Subject/).first().fill('Autumn bread is here');
+  await page.getByLabel('regulars').first().check().catch(() => {});
+  const purpose = page.getByLabel('Purpose').first();
+  if (await purpose.isVisible()) await purpose.selectOption({ index: 1 });
+  await page.getByText('Saved', { exact: true }).first().waitFor({ timeout: 20_000 });
+});

@@ -53,6 +53,7 @@ test('recipients can read, prefer and leave', async () => {
           const answer = await tab.goto(link);
           assert.equal(answer.status(), 200, link);
           assert.equal(await tab.locator('script').count(), 0, 'no JavaScript');
+          if (kind !== 'h') assert.equal(await tab.locator('html').getAttribute('lang'), language);
           assert.deepEqual(await axe(tab), [], `${kind} ${language} ${colorScheme}`);
           if (process.env.SHOTS) await tab.screenshot({ path: `${process.env.SHOTS}/public-${kind}-${language}-${colorScheme}.png`, fullPage: true });
         }

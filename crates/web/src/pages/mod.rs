@@ -10,7 +10,7 @@ mod token;
 mod unsubscribe;
 
 use askama::Template;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use postrider_domain::id::{ContactId, WorkspaceId};
 use postrider_store::StoreError;
@@ -19,7 +19,7 @@ use postrider_store::workspace::Workspace;
 use crate::Web;
 use crate::api::Api;
 use crate::problem::Problem;
-use texts::{ENGLISH, Texts, texts};
+use texts::{ENGLISH, Texts, accepted, texts};
 
 /// Adds the routes.
 pub fn routes(api: &mut Api) {
@@ -115,20 +115,21 @@ fn no_such_link() -> Response {
     page(StatusCode::NOT_FOUND, &template)
 }
 
-/// What a page says of the contact: the mailbox with its middle left out, and its language.
+/// What a page says of the contact: the mailbox with its middle left out, and its language, else the browser's.
 struct Reader {
     mailbox: String,
     texts: &'static Texts,
 }
 
 /// The contact of a token; one that is unknown or erased is nobody, and no fault.
-async fn reader(web: &Web, workspace: WorkspaceId, contact: i64) -> Result<Reader, Problem> {
+async fn reader(web: &Web, workspace: WorkspaceId, contact: i64, headers: &HeaderMap) -> Result<Reader, Problem> {
+    let browser = accepted(headers);
     match web.store().contact(workspace, ContactId(contact)).await {
         Ok(contact) => Ok(Reader {
             mailbox: shortened(&contact.mailbox),
-            texts: texts(contact.language.as_deref().unwrap_or_default()),
+            texts: texts(contact.language.as_deref().into_iter().chain(browser)),
         }),
-        Err(StoreError::NotFound { .. }) => Ok(Reader { mailbox: String::new(), texts: &ENGLISH }),
+        Err(StoreError::NotFound { .. }) => Ok(Reader { mailbox: String::new(), texts: texts(browser) }),
         Err(error) => Err(error.into()),
     }
 }

@@ -99,9 +99,10 @@ async fn render(
     workspace: &Workspace,
     facts: &OptOutToken,
     token: &str,
+    headers: &HeaderMap,
     shown: Shown,
 ) -> Result<Response, Problem> {
-    let who = reader(web, workspace.id, facts.contact).await?;
+    let who = reader(web, workspace.id, facts.contact, headers).await?;
     let sender = Sender::from(workspace);
     let template = PreferencesPage {
         texts: who.texts,
@@ -117,9 +118,9 @@ async fn render(
     Ok(page(StatusCode::OK, &template))
 }
 
-async fn show(State(web): State<Web>, Path(token): Path<String>) -> Result<Response, Problem> {
+async fn show(State(web): State<Web>, Path(token): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let Some((workspace, facts)) = token::opt_out(&web, &token).await? else { return Ok(no_such_link()) };
-    render(&web, &workspace, &facts, &token, Shown::Plain).await
+    render(&web, &workspace, &facts, &token, &headers, Shown::Plain).await
 }
 
 async fn act(
@@ -134,7 +135,7 @@ async fn act(
     let wanted: Vec<&str> = form.all("withdraw").collect();
     if wanted.contains(&"all") {
         leave(&web, &workspace, &facts, OutOf::Everything, OptOutRoad::Page, &client).await?;
-        return render(&web, &workspace, &facts, &token, Shown::Saved).await;
+        return render(&web, &workspace, &facts, &token, &headers, Shown::Saved).await;
     }
     // A purpose of another workspace is unknown to the store and changes nothing.
     let purposes: Vec<PurposeId> = wanted.iter().take(100).filter_map(|text| text.parse().ok()).collect();
@@ -142,5 +143,5 @@ async fn act(
         leave(&web, &workspace, &facts, OutOf::Purpose(*purpose), OptOutRoad::Page, &client).await?;
     }
     let shown = if purposes.is_empty() { Shown::Plain } else { Shown::Saved };
-    render(&web, &workspace, &facts, &token, shown).await
+    render(&web, &workspace, &facts, &token, &headers, shown).await
 }

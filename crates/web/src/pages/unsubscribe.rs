@@ -75,9 +75,9 @@ async fn mailing(web: &Web, workspace: &Workspace, facts: &OptOutToken, texts: &
     }
 }
 
-async fn show(State(web): State<Web>, Path(token): Path<String>) -> Result<Response, Problem> {
+async fn show(State(web): State<Web>, Path(token): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let Some((workspace, facts)) = token::opt_out(&web, &token).await? else { return Ok(no_such_link()) };
-    let who = reader(&web, workspace.id, facts.contact).await?;
+    let who = reader(&web, workspace.id, facts.contact, &headers).await?;
     let sender = Sender::from(&workspace);
     let template = UnsubscribePage {
         texts: who.texts,
@@ -103,7 +103,7 @@ async fn act(
     let form = form::read(&headers, body).await;
     let all = form.get("choice") == Some("all");
     let road = if form.says("List-Unsubscribe", "One-Click") { OptOutRoad::OneClick } else { OptOutRoad::Page };
-    let who = reader(&web, workspace.id, facts.contact).await?;
+    let who = reader(&web, workspace.id, facts.contact, &headers).await?;
     leave(
         &web,
         &workspace,
