@@ -7,6 +7,7 @@ mod idempotent;
 mod imports;
 mod matrix;
 mod openapi;
+mod pages;
 mod people;
 mod problems;
 mod public;

@@ -30,7 +30,9 @@ async fn before_set_up_nothing_else_answers() {
             let answer = send(&router, request(method.parse().unwrap(), &path, "", body.as_ref())).await;
             assert_eq!(answer.problem(503, &about)["code"], "not_set_up");
         }
-        send(&router, request(Method::GET, "/api/v1/nothing", "", None)).await.problem(503, "unknown routes of the API");
+        send(&router, request(Method::GET, "/api/v1/nothing", "", None))
+            .await
+            .problem(503, "unknown routes of the API");
         // The application's files answer, so that set-up can be done in it; this router has none.
         for path in ["/", "/index.html", "/anything"] {
             send(&router, request(Method::GET, path, "", None)).await.problem(404, path);
@@ -68,7 +70,7 @@ async fn set_up_works_once_with_the_code_within_thirty_minutes() {
     }
 }
 
-async fn log_in(router: &axum::Router, mailbox: &str, password: &str) -> String {
+pub async fn log_in(router: &axum::Router, mailbox: &str, password: &str) -> String {
     let body = json!({ "mailbox": mailbox, "password": password });
     let answer = send(router, request(Method::POST, "/api/v1/session", "", Some(&body))).await;
     assert!(answer.status.is_success(), "{}", answer.text());
@@ -82,7 +84,7 @@ async fn log_in(router: &axum::Router, mailbox: &str, password: &str) -> String 
     token
 }
 
-async fn with_cookie(
+pub async fn with_cookie(
     router: &axum::Router,
     method: Method,
     path: &str,
