@@ -102,6 +102,9 @@ function mjmlTags(context: CompletionContext): CompletionResult | null {
   return { from: typed.from, options: MJML[name].map((one) => ({ label: one, type: 'property', apply: `${one}=""` })), validFor: /^[\w-]*$/ };
 }
 
+/** Elements of HTML, but not inside of a variable. */
+const htmlTags = (context: CompletionContext) => (context.matchBefore(/\{\{[^}]*$/) ? null : htmlCompletionSource(context));
+
 /** Makes an editor in `host`. */
 export function create(given: Given): Code {
   const root = given.host.shadowRoot ?? given.host.attachShadow({ mode: 'open' });
@@ -124,7 +127,7 @@ export function create(given: Given): Code {
       })),
     };
   };
-  const sources = given.language === 'mjml' ? [names, mjmlTags] : given.language === 'html' ? [names, htmlCompletionSource] : [names];
+  const sources = given.language === 'mjml' ? [names, mjmlTags] : given.language === 'html' ? [names, htmlTags] : [names];
   const language = given.language === 'markdown' ? markdown({ completeHTMLTags: false }) : given.language === 'text' ? [] : html({ selfClosingTags: given.language === 'mjml', matchClosingTags: true });
   // Text that is put in place from outside is no change by the person who writes.
   let quiet = false;

@@ -43,6 +43,8 @@ const QUIET_MS = 800;
 const LATEST_MS = 2_000;
 /** Tried again after so many. */
 const AGAIN_MS = 5_000;
+/** Copied into this browser at most once in so many. */
+const COPY_MS = 300;
 
 const differs = (a: Draft, b: Draft) => FIELDS.filter((field) => a[field] !== b[field]);
 const alike = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
@@ -88,6 +90,7 @@ export class Writing {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private copyTimer: ReturnType<typeof setTimeout> | undefined;
   private dirtySince = 0;
+  private copiedAt = 0;
   private running = false;
   private over = false;
   private readonly prefix: string;
@@ -227,8 +230,12 @@ export class Writing {
       return;
     }
     if (this.state !== 'saving') this.state = 'waiting';
-    clearTimeout(this.copyTimer);
-    this.copyTimer = setTimeout(() => this.keep(), 300);
+    // The first change is copied at once: a browser that is killed tells nobody.
+    if (Date.now() - this.copiedAt > COPY_MS) this.keep();
+    else {
+      clearTimeout(this.copyTimer);
+      this.copyTimer = setTimeout(() => this.keep(), COPY_MS);
+    }
     this.dirtySince ||= Date.now();
     this.later(Math.max(0, Math.min(QUIET_MS, this.dirtySince + LATEST_MS - Date.now())));
   }
@@ -340,6 +347,7 @@ export class Writing {
   keep() {
     clearTimeout(this.copyTimer);
     if (!this.dirty || !this.campaign) return;
+    this.copiedAt = Date.now();
     const copy: Copy = { rev: this.campaign.draft_rev, draft: this.draft, about: this.about, base: this.base, at: Date.now() };
     try {
       localStorage.setItem(this.key, JSON.stringify(copy));
