@@ -266,3 +266,45 @@ async fn roles_have_their_scopes() {
     call(Method::GET, "/api/v1/keys", None).await.problem(403, "and is no administrator");
     call(Method::GET, &path(&world, "/rows.csv"), None).await.problem(403, "nor takes all data away");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_blocks_and_in_mjml_go_the_same_way() {
+    let blocks = json!({ "version": 1, "blocks": [
+        { "id": "a", "type": "text", "html": "<p>How are you, {{ first_name|default('you') }}?</p>" },
+        { "id": "w", "type": "conditional", "when": { "variable": "first_name", "is": "set" },
+          "blocks": [{ "id": "b", "type": "button", "label": "Known", "href": "https://example.org/known" }] }
+    ] });
+    let mjml = "<mjml><mj-body><mj-section><mj-column><mj-text>How are you, {{ first_name|default('you') }}?</mj-text>\
+                {% if first_name %}<mj-button href=\"https://example.org/known\">Known</mj-button>{% endif %}\
+                </mj-column></mj-section></mj-body></mjml>";
+    for world in both("blocks").await {
+        for (format, body) in [("mjml", mjml.to_owned()), ("blocks", blocks.to_string())] {
+            save(&world, |draft| {
+                draft["format"] = json!(format);
+                draft["body"] = json!(body);
+            })
+            .await;
+            let check = world.get(&path(&world, "/check")).await.good("check");
+            assert_eq!(check["ready"], true, "{format}: {check}");
+            let shown =
+                world.get(&path(&world, &format!("/preview?contact={}", world.id("contact")))).await.good("preview");
+            for part in ["html", "text"] {
+                let part = shown[part].as_str().unwrap();
+                assert!(part.contains("How are you, Carla?") && part.contains("https://example.org/known"), "{part}");
+                assert!(part.contains("Via Roma 1") && part.contains("/u/"), "{format}: the footer: {part}");
+            }
+            let nobody = world.get(&path(&world, "/preview")).await.good("preview");
+            assert!(!nobody["html"].as_str().unwrap().contains("Known"), "{nobody}");
+            world.post(&path(&world, "/test"), &json!({ "to": ["look@example.net"] })).await.good("test");
+        }
+        let started = world.post(&path(&world, "/start"), &json!({ "undo_seconds": 60 })).await.good("start");
+        let variant = started["variant"].as_str().unwrap().parse().unwrap();
+        assert!(world.store().latest_version(world.workspace(), variant).await.unwrap().is_some());
+        world.post(&path(&world, "/unschedule"), &json!(null)).await.good("back");
+        save(&world, |draft| draft["body"] = json!("{\"version\":1,\"blocks\":[{\"id\":\"s\",\"type\":\"spacer\"}]}"))
+            .await;
+        let check = world.get(&path(&world, "/check")).await.good("check");
+        let found = check["findings"].as_array().unwrap();
+        assert!(found.iter().any(|f| f["code"] == "blocks_shape" && f["field"] == "body#s"), "{check}");
+    }
+}
