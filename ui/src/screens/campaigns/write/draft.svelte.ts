@@ -45,6 +45,8 @@ const LATEST_MS = 2_000;
 const AGAIN_MS = 5_000;
 /** Copied into this browser at most once in so many. */
 const COPY_MS = 300;
+/** A copy of another tab that is younger may still be saved by that tab. */
+const YOUNG_MS = 4_000;
 
 const differs = (a: Draft, b: Draft) => FIELDS.filter((field) => a[field] !== b[field]);
 const alike = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
@@ -91,6 +93,7 @@ export class Writing {
   private copyTimer: ReturnType<typeof setTimeout> | undefined;
   private dirtySince = 0;
   private copiedAt = 0;
+  private young = false;
   private running = false;
   private over = false;
   private readonly prefix: string;
@@ -119,12 +122,19 @@ export class Writing {
       return;
     }
     this.put(this.base, this.baseAbout);
+    this.bringBack();
+    // A copy that is only seconds old may belong to an open tab, which saves it itself; if it is still there later, it was left.
+    if (this.young) setTimeout(() => !this.over && !this.dirty && !this.conflict && void this.follow().then(() => this.bringBack()), YOUNG_MS);
+  }
+
+  /** Puts in place what this browser kept and the server does not have. */
+  private bringBack() {
     const copy = this.copies()[0];
-    if (!copy) return;
+    if (!copy || this.dirty || !this.open) return;
     const mine = full(copy.draft);
     const changed = differs(mine, full(copy.base));
-    if (!this.open || (!differs(mine, this.base).length && alike(copy.about, this.baseAbout))) {
-      if (this.open) this.forget();
+    if (!differs(mine, this.base).length && alike(copy.about, this.baseAbout)) {
+      this.forget();
       return;
     }
     this.broughtBack = copy.at;
@@ -368,9 +378,10 @@ export class Writing {
     } catch {
       // Private windows keep nothing.
     }
-    // A copy that another open tab has just written will be saved by that tab.
+    const old = Date.now() - YOUNG_MS;
+    this.young = found.some(({ mine, copy }) => !mine && copy.at >= old);
     return found
-      .filter(({ mine, copy }) => mine || copy.at < Date.now() - 4_000)
+      .filter(({ mine, copy }) => mine || copy.at < old)
       .sort((a, b) => Number(b.mine) - Number(a.mine) || b.copy.at - a.copy.at)
       .map(({ copy }) => copy);
   }
