@@ -26,8 +26,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if let Some(code) = system.store().begin_setup().await? {
         // The one secret that is ever printed: on the console only, valid for 30 minutes (SEC-80).
         println!(
-            "Postrider is not set up yet. Set-up code, valid for 30 minutes: {}\n  POST http://{address}/api/v1/setup with it, or use the \
-             command line on this machine.",
+            "Postrider is not set up yet. Set-up code, valid for 30 minutes: {0}\n  Open http://{address}/#code={0} on this machine, POST \
+             http://{address}/api/v1/setup, or use the command line.",
             code.reveal()
         );
     }

@@ -80,7 +80,7 @@ class Words {
     return word.replace(/\{(\w+)\}/g, (place, name: string) => {
       const value = params[name];
       if (value === undefined) return place;
-      return typeof value === 'number' ? value.toLocaleString(this.language) : value;
+      return typeof value === 'number' ? value.toLocaleString(this.language, { useGrouping: 'always' }) : value;
     });
   }
 

@@ -75,13 +75,19 @@ class Live {
   on(kinds: string[], heard: (id: string) => void, pause = 500): () => void {
     let last = 0;
     let later: ReturnType<typeof setTimeout> | undefined;
+    const waiting = new Set<string>();
     const call = (id: string) => {
+      waiting.add(id);
       if (later !== undefined) return;
       const wait = Math.max(0, last + pause - Date.now());
       later = setTimeout(() => {
         later = undefined;
         last = Date.now();
-        if (document.visibilityState === 'visible') heard(id);
+        const ids = [...waiting];
+        waiting.clear();
+        if (document.visibilityState !== 'visible') return;
+        // "Anything" covers the others.
+        for (const one of ids.includes('') ? [''] : ids) heard(one);
       }, wait);
     };
     const listener = { kinds, heard: call };
