@@ -17,8 +17,8 @@ export async function open(browser, options = {}) {
   const page = await context.newPage();
   const faults = [];
   page.on('console', (message) => {
-    // A refused log-in, a missing thing and a check with findings are answers, not faults.
-    if (message.type() === 'error' && !/status of (400|401|404|409|422|503)/.test(message.text())) faults.push(message.text());
+    // A refused log-in, a right that is not there, a missing thing and a check with findings are answers, not faults.
+    if (message.type() === 'error' && !/status of (400|401|403|404|409|422|503)/.test(message.text())) faults.push(message.text());
   });
   page.on('pageerror', (error) => faults.push(String(error)));
   return { context, page, faults };

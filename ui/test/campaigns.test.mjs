@@ -1,7 +1,7 @@
 // Campaigns: local times and the instants that they name, and what a remote host's reply means in plain words.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 import ts from 'typescript';
 
@@ -79,7 +79,7 @@ test('every reading and every status has its words', () => {
     assert.ok(words[`campaigns.status.${status}`], status);
     assert.ok(words[`campaigns.status.about.${status}`], status);
   }
-  const api = JSON.parse(readFileSync(new URL('../../docs/openapi.json', import.meta.url), 'utf8')).components.schemas;
+  const api = JSON.parse(readFileSync([new URL('../openapi.json', import.meta.url), new URL('../../docs/openapi.json', import.meta.url)].find((url) => existsSync(url)), 'utf8')).components.schemas;
   assert.deepEqual([...kinds.STATUSES].sort(), [...api.ReportStatus.enum].sort());
   assert.deepEqual([...kinds.STATES].sort(), [...api.CampaignState.enum].sort());
   for (const reason of api.Withheld.enum) assert.ok(words[`campaigns.reason.${reason}`], reason);
