@@ -131,7 +131,7 @@ story('9 sending', 2, async () => {
   await step(button(/^Send to \d+ people/).click());
   await page.waitForURL(/\/campaigns\/cmp_\w+$/);
   // The countdown in which it can be taken back.
-  await page.getByRole('button', { name: /take back/i }).first().waitFor();
+  await page.getByRole('button', { name: 'Take it back' }).first().waitFor();
 });
 
 story('10 watching it, and 11 reading what happened', 1, async () => {

@@ -8,40 +8,40 @@ export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const date = (value: string | number) => new Date(value);
 
 /** 48,350 */
-export const number = (n: number) => n.toLocaleString(i18n.language, { useGrouping: 'always' });
+export const number = (n: number) => n.toLocaleString(i18n.locale, { useGrouping: 'always' });
 
 /** A share in percent: 97.3 %, and 0.04 % where one digit would read as nothing. */
 export function percent(part: number, whole: number): string {
   const share = whole ? part / whole : 0;
   const digits = share > 0 && share < 0.01 ? 2 : share === 0 || share === 1 ? 0 : 1;
-  return share.toLocaleString(i18n.language, { style: 'percent', minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return share.toLocaleString(i18n.locale, { style: 'percent', minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** 21 Nov 2026, 14:32 in the browser's zone, or another. */
 export const moment = (value: string | number, timeZone = zone) =>
-  date(value).toLocaleString(i18n.language, { dateStyle: 'medium', timeStyle: 'short', timeZone, hourCycle: 'h23' });
+  date(value).toLocaleString(i18n.locale, { dateStyle: 'medium', timeStyle: 'short', timeZone, hourCycle: 'h23' });
 
 /** The same with seconds and the name of the zone, for the title of a short one. */
 export const exactly = (value: string | number, timeZone = zone) =>
-  `${date(value).toLocaleString(i18n.language, { dateStyle: 'full', timeStyle: 'medium', timeZone, hourCycle: 'h23' })} (${timeZone})`;
+  `${date(value).toLocaleString(i18n.locale, { dateStyle: 'full', timeStyle: 'medium', timeZone, hourCycle: 'h23' })} (${timeZone})`;
 
 /** 14:32:05 */
-export const clock = (value: string | number) => date(value).toLocaleTimeString(i18n.language, { hourCycle: 'h23' });
+export const clock = (value: string | number) => date(value).toLocaleTimeString(i18n.locale, { hourCycle: 'h23' });
 
 /** 21 November 2026 */
-export const day = (value: string | number) => date(value).toLocaleDateString(i18n.language, { dateStyle: 'long' });
+export const day = (value: string | number) => date(value).toLocaleDateString(i18n.locale, { dateStyle: 'long' });
 
 /** 3 minutes ago, in 2 days. */
 export function ago(value: string | number, now = Date.now()): string {
   const seconds = (date(value).getTime() - now) / 1000;
   const units: [Intl.RelativeTimeFormatUnit, number][] = [['day', 86_400], ['hour', 3_600], ['minute', 60]];
   const [unit, size] = units.find(([, s]) => Math.abs(seconds) >= s) ?? (['second', 1] as const);
-  return new Intl.RelativeTimeFormat(i18n.language, { numeric: 'auto' }).format(Math.round(seconds / size), unit);
+  return new Intl.RelativeTimeFormat(i18n.locale, { numeric: 'auto' }).format(Math.round(seconds / size), unit);
 }
 
 /** 4 min 10 s, for what is left or how long it took. */
 export function duration(seconds: number): string {
-  const part = (n: number, unit: string) => n.toLocaleString(i18n.language, { style: 'unit', unit, unitDisplay: 'narrow' });
+  const part = (n: number, unit: string) => n.toLocaleString(i18n.locale, { style: 'unit', unit, unitDisplay: 'narrow' });
   const s = Math.round(seconds);
   if (s < 60) return part(s, 'second');
   if (s < 3_600) return `${part(Math.floor(s / 60), 'minute')} ${part(s % 60, 'second')}`;
@@ -57,5 +57,5 @@ export function bytes(n: number): string {
     n /= 1000;
     at += 1;
   }
-  return n.toLocaleString(i18n.language, { style: 'unit', unit: units[at], unitDisplay: 'short', maximumFractionDigits: n < 10 && at ? 1 : 0 });
+  return n.toLocaleString(i18n.locale, { style: 'unit', unit: units[at], unitDisplay: 'short', maximumFractionDigits: n < 10 && at ? 1 : 0 });
 }

@@ -46,6 +46,8 @@ class Words {
   private english: Catalogue = $state.raw({ ...(common as Catalogue) });
   private own: Catalogue = $state.raw({});
   private areas = new Set<Area>(['common']);
+  /** How this person writes dates and numbers in that language: `en-GB` where the browser says so. */
+  locale = $derived(navigator.languages.find((tag) => tag.slice(0, 2) === this.language) ?? this.language);
   private rules = $derived(new Intl.PluralRules(this.language));
 
   /** Loads an area in English and in the chosen language. */
@@ -80,7 +82,7 @@ class Words {
     return word.replace(/\{(\w+)\}/g, (place, name: string) => {
       const value = params[name];
       if (value === undefined) return place;
-      return typeof value === 'number' ? value.toLocaleString(this.language, { useGrouping: 'always' }) : value;
+      return typeof value === 'number' ? value.toLocaleString(this.locale, { useGrouping: 'always' }) : value;
     });
   }
 

@@ -154,7 +154,7 @@ export function create(given: Given): Code {
         autocompletion({ override: sources, activateOnTyping: true }),
         // Tab leaves the editor unless something is selected: nobody is trapped (WCAG 2.1.2).
         keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...completionKeymap, { ...indentWithTab, run: (v) => !v.state.selection.main.empty && (indentWithTab.run?.(v) ?? false) }]),
-        EditorView.contentAttributes.of({ 'aria-label': given.label, spellcheck: given.language === 'text' || given.language === 'markdown' ? 'true' : 'false' }),
+        EditorView.contentAttributes.of({ tabindex: '0', 'aria-label': given.label, spellcheck: given.language === 'text' || given.language === 'markdown' ? 'true' : 'false' }),
         EditorState.changeFilter.of((change) => {
           if (quiet || !change.docChanged || change.newDoc.length <= given.most || change.newDoc.length <= change.startState.doc.length) return true;
           given.tooLong(change.newDoc.length);
