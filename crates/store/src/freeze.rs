@@ -28,8 +28,8 @@ use crate::store::Store;
 
 /// A slice of inserts should take about so many milliseconds on SQLite, where a mark waits for its end.
 const SLICE_MS: i64 = 6;
-/// The same on PostgreSQL, where marks go on beside it and each commit waits for the disk.
-const POSTGRES_SLICE_MS: i64 = 40;
+/// The same on PostgreSQL. Longer ones freeze no faster there (the disk is what is waited for) and delay marks more.
+const POSTGRES_SLICE_MS: i64 = 10;
 /// Rows deleted at once when a partial set is dropped.
 const DROP_SLICE: i64 = 500;
 
