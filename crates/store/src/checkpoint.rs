@@ -82,7 +82,7 @@ async fn run(mut connection: SqliteConnection, gate: Weak<Gate>, end: Arc<Notify
 
 async fn carry_over(connection: &mut SqliteConnection, gate: &Arc<Gate>) -> Result<()> {
     let found = ask(connection, "PRAGMA wal_checkpoint(NOOP)").await?;
-    if found.length - found.carried_over < WORTH && found.length < LONG {
+    if found.length - found.carried_over < WORTH {
         return Ok(());
     }
     let left = ask(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;

@@ -24,7 +24,7 @@ pub fn routes(api: &mut Api) {
         "/api/v1/setup",
         Rule::Setup,
         Op::new("setup", "set_up", "Make the first workspace and its administrator")
-            .about("Works once, with the code that the server printed on its console. Until then nothing else answers.")
+            .about("Works once, with the code that the server printed on its console. Until then no other route of the API answers.")
             .takes::<SetupInput>(json!({
                 "code": "0123456789abcdefghjk",
                 "administrator": { "mailbox": "anna@example.org", "name": "Anna", "password": "correct horse battery" },
