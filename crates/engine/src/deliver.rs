@@ -221,6 +221,7 @@ fn lets_go(failure: &Failure) -> bool {
         | FailureKind::AuthUnavailable(_)
         | FailureKind::TooLarge { .. }
         | FailureKind::NeedsSmtpUtf8
+        | FailureKind::NeedsRequireTls
         | FailureKind::Unfit(_) => false,
     }
 }

@@ -140,6 +140,12 @@ pub(crate) fn of_failure(failure: &Failure) -> Ended {
             Some((550, "5.6.7")),
             "the mailbox needs SMTPUTF8 and the host does not offer it; nothing was sent",
         ),
+        FailureKind::NeedsRequireTls => Ended::rejected(
+            stage,
+            BounceClass::UnreachableHost,
+            Some((550, "5.7.30")),
+            "REQUIRETLS is asked for and the host does not offer it; nothing was sent",
+        ),
         FailureKind::Unfit(text) => {
             Ended::rejected(stage, BounceClass::Protocol, None, format!("not fit to be sent: {text}"))
         }

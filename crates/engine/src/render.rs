@@ -80,6 +80,7 @@ pub(crate) fn make(order: &Order) -> Result<Ready, Unmakable> {
         forward_path: recipient,
         size: message.len() as u64,
         smtputf8: false,
+        require_tls: false,
     };
     Ok(Ready { stuffed, envelope, first_try_at: order.first_try_at, dkim_key, link_key: link.id() })
 }

@@ -117,6 +117,7 @@ async fn converse(port: u16, messages: usize, bytes: usize, number: usize) -> Re
         forward_path: Mailbox::parse("someone@mail1.test")?,
         size: bytes as u64,
         smtputf8: false,
+        require_tls: false,
     };
     let line = "The quick brown fox jumps over the lazy dog, as it does each time.\r\n";
     let mut stuffed = Vec::new();

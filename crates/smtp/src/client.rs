@@ -27,7 +27,7 @@ use crate::tls::{TlsClient, TlsInfo, TlsMode};
 use wire::{Wire, WireError};
 
 pub use capabilities::Capabilities;
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, TlsFailure};
 pub use timeouts::Timeouts;
 
 /// A login at a smarthost (RFC 4954).
@@ -73,6 +73,8 @@ pub struct Envelope {
     pub size: u64,
     /// The message's own header needs SMTPUTF8. The mailboxes' need is found out without this.
     pub smtputf8: bool,
+    /// The message may go only where every further host keeps to TLS (RFC 8689).
+    pub require_tls: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -92,6 +94,7 @@ pub struct Connection {
     greeting: Reply,
     capabilities: Capabilities,
     tls: Option<TlsInfo>,
+    declined_tls: bool,
     state: State,
     /// The last transaction was left half-way, so that RSET must come before the next MAIL.
     reset_first: bool,
@@ -175,6 +178,11 @@ impl Connection {
     /// What TLS agreed on, or `None` in clear.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.tls.as_ref()
+    }
+
+    /// Whether the peer offered STARTTLS and then refused it, so that the dialogue is in clear.
+    pub fn declined_tls(&self) -> bool {
+        self.declined_tls
     }
 
     /// Whether the next transaction may use this connection.

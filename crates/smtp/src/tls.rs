@@ -8,15 +8,16 @@ use std::time::Duration;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
+use crate::dane::{DaneRecords, DaneVerifier};
 use crate::dial::BoxStream;
 
 /// What a connection asks of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsMode {
     /// No TLS, even if it is offered.
     Never,
@@ -26,10 +27,21 @@ pub enum TlsMode {
     RequiredAny,
     /// STARTTLS or nothing, with a certificate for the host name from a trusted root.
     RequiredVerified,
+    /// STARTTLS or nothing, with a certificate that these TLSA records name (RFC 7672).
+    RequiredDane(DaneTarget),
     /// TLS from the first byte, verified (RFC 8314: submission on port 465).
     Implicit,
     /// TLS from the first byte, with any certificate: a smarthost with a self-signed one.
     ImplicitAny,
+}
+
+/// What a DANE handshake compares with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaneTarget {
+    /// The validated records of the host.
+    pub records: Arc<DaneRecords>,
+    /// The recipient's domain: a DANE-TA certificate may carry it in place of the base domain (RFC 7672 3.2.2).
+    pub domain: String,
 }
 
 /// How far the peer's certificate can be trusted.
@@ -37,6 +49,8 @@ pub enum TlsMode {
 pub enum Trust {
     /// It is valid for the host name and comes from a trusted root.
     Verified,
+    /// TLSA records name it (RFC 7672).
+    Dane,
     /// It would not have verified; the mode accepts that.
     Unverified,
     /// There were no roots to compare it with.
@@ -52,12 +66,61 @@ pub struct TlsInfo {
     pub cipher: String,
     /// Whether the certificate could be trusted.
     pub trust: Trust,
+    /// What is wrong with a certificate that would not have verified.
+    pub fault: Option<TlsFault>,
+}
+
+/// What is wrong with TLS of a host, in the classes that RFC 8460 4.3 reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsFault {
+    /// STARTTLS is not offered, or was refused.
+    NotOffered,
+    /// The certificate's time is over or has not begun.
+    Expired,
+    /// The certificate is for other names.
+    WrongName,
+    /// The certificate comes from no trusted root, or no TLSA record names it.
+    Untrusted,
+    /// Anything else in the handshake: no common version, broken messages, the connection lost, too slow.
+    Handshake,
+    /// Bytes came in clear after the reply to STARTTLS: somebody tries to slip commands in.
+    Injected,
+    /// Our own side: no roots, or a host name that no certificate can carry.
+    Ours,
+}
+
+impl TlsFault {
+    /// In words, for a sentence about the host.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TlsFault::NotOffered => "STARTTLS is not offered",
+            TlsFault::Expired => "the certificate is not valid at this time",
+            TlsFault::WrongName => "the certificate is for another name",
+            TlsFault::Untrusted => "the certificate comes from no trusted issuer",
+            TlsFault::Handshake => "the handshake failed",
+            TlsFault::Injected => "bytes came in clear after STARTTLS",
+            TlsFault::Ours => "certificates cannot be checked here",
+        }
+    }
+
+    fn of(error: &rustls::Error) -> TlsFault {
+        let rustls::Error::InvalidCertificate(error) = error else { return TlsFault::Handshake };
+        match error {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => TlsFault::Expired,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongName,
+            _ => TlsFault::Untrusted, // the library's list of reasons grows
+        }
+    }
 }
 
 impl std::fmt::Display for TlsInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let trust = match self.trust {
             Trust::Verified => "verified",
+            Trust::Dane => "by TLSA",
             Trust::Unverified => "unverified",
             Trust::Unknown => "not checked",
         };
@@ -92,16 +155,33 @@ pub enum TlsError {
     #[error("{0:?} is no host name that a certificate can carry")]
     HostName(String),
     /// The handshake failed.
-    #[error("the handshake failed: {0}")]
-    Handshake(String),
+    #[error("the handshake failed: {text}")]
+    Handshake {
+        /// In which way.
+        fault: TlsFault,
+        /// What the library said.
+        text: String,
+    },
     /// The handshake took too long.
     #[error("the handshake took longer than {0:?}")]
     Timeout(Duration),
 }
 
+impl TlsError {
+    /// The class of the fault.
+    pub const fn fault(&self) -> TlsFault {
+        match self {
+            TlsError::Roots(_) | TlsError::Setup(_) | TlsError::NoRoots | TlsError::HostName(_) => TlsFault::Ours,
+            TlsError::Handshake { fault, .. } => *fault,
+            TlsError::Timeout(_) => TlsFault::Handshake,
+        }
+    }
+}
+
 /// The TLS side of a client, made once and shared by all connections.
 #[derive(Clone)]
 pub struct TlsClient {
+    provider: Arc<CryptoProvider>,
     any: Arc<ClientConfig>,
     verified: Option<(Arc<ClientConfig>, Arc<WebPkiServerVerifier>)>,
 }
@@ -128,7 +208,7 @@ impl TlsClient {
         };
         let accept_any = Arc::new(AcceptAny { provider: Arc::clone(&provider) });
         let any = builder(&provider)?.dangerous().with_custom_certificate_verifier(accept_any).with_no_client_auth();
-        Ok(Self { any: Arc::new(any), verified })
+        Ok(Self { provider, any: Arc::new(any), verified })
     }
 
     /// Runs the handshake, taking the certificate of anybody; says afterwards whether it would have verified.
@@ -157,6 +237,28 @@ impl TlsClient {
         self.handshake(stream, name, config, within, Some(Trust::Verified)).await
     }
 
+    /// Runs the handshake and refuses a certificate that the TLSA records do not name. SNI carries their base domain.
+    pub async fn handshake_dane(
+        &self,
+        stream: BoxStream,
+        target: &DaneTarget,
+        within: Duration,
+    ) -> Result<(BoxStream, TlsInfo), TlsError> {
+        let base = &target.records.base;
+        let name = ServerName::try_from(base.clone()).map_err(|_| TlsError::HostName(base.clone()))?;
+        let verifier = DaneVerifier {
+            records: Arc::clone(&target.records),
+            also: ServerName::try_from(target.domain.clone()).ok(),
+            provider: Arc::clone(&self.provider),
+        };
+        // Its own configuration, so that no session of another policy is resumed: a resumed one is not verified again.
+        let config = builder(&self.provider)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        self.handshake(stream, name, &Arc::new(config), within, Some(Trust::Dane)).await
+    }
+
     async fn handshake(
         &self,
         stream: BoxStream,
@@ -169,8 +271,15 @@ impl TlsClient {
         let stream = tokio::time::timeout(within, connector.connect(name.clone(), stream))
             .await
             .map_err(|_| TlsError::Timeout(within))?
-            .map_err(|error| TlsError::Handshake(error.to_string()))?;
+            .map_err(|error| {
+                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                TlsError::Handshake { fault: inner.map_or(TlsFault::Handshake, TlsFault::of), text: error.to_string() }
+            })?;
         let (_, session) = stream.get_ref();
+        let (trust, fault) = match known_trust {
+            Some(trust) => (trust, None),
+            None => self.trust(session.peer_certificates(), &name),
+        };
         let info = TlsInfo {
             version: match session.protocol_version() {
                 Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -178,17 +287,20 @@ impl TlsClient {
                 Some(_) | None => "unknown", // the builder below admits no other version
             },
             cipher: session.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
-            trust: known_trust.unwrap_or_else(|| self.trust(session.peer_certificates(), &name)),
+            trust,
+            fault,
         };
         Ok((Box::new(stream), info))
     }
 
-    fn trust(&self, chain: Option<&[CertificateDer<'static>]>, name: &ServerName<'_>) -> Trust {
-        let Some((_, verifier)) = &self.verified else { return Trust::Unknown };
-        let Some((leaf, intermediates)) = chain.and_then(<[_]>::split_first) else { return Trust::Unverified };
+    fn trust(&self, chain: Option<&[CertificateDer<'static>]>, name: &ServerName<'_>) -> (Trust, Option<TlsFault>) {
+        let Some((_, verifier)) = &self.verified else { return (Trust::Unknown, None) };
+        let Some((leaf, intermediates)) = chain.and_then(<[_]>::split_first) else {
+            return (Trust::Unverified, Some(TlsFault::Untrusted));
+        };
         match verifier.verify_server_cert(leaf, intermediates, name, &[], UnixTime::now()) {
-            Ok(_) => Trust::Verified,
-            Err(_) => Trust::Unverified,
+            Ok(_) => (Trust::Verified, None),
+            Err(error) => (Trust::Unverified, Some(TlsFault::of(&error))),
         }
     }
 }

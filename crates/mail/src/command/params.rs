@@ -53,6 +53,8 @@ pub struct MailParams {
     pub ret: Option<Return>,
     /// ENVID= after xtext decoding, at most 100 octets.
     pub envid: Option<String>,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
 }
 
 /// What follows the forward-path.
@@ -87,6 +89,9 @@ impl MailParams {
         if let Some(envid) = &self.envid {
             out.extend_from_slice(b" ENVID=");
             out.extend_from_slice(xtext_encode(envid).as_bytes());
+        }
+        if self.require_tls {
+            out.extend_from_slice(b" REQUIRETLS");
         }
     }
 }

@@ -20,6 +20,7 @@ fn lines() {
         smtputf8: true,
         ret: Some(Return::Headers),
         envid: Some("a+b=c d".into()),
+        require_tls: true,
     };
     let none = RcptParams::default();
     let never = RcptParams { notify: Some(Notify::Never), orcpt: None };
@@ -42,7 +43,7 @@ fn lines() {
         (Command::Mail { reverse_path: Some(&jane), params: &plain }, "MAIL FROM:<Jane@example.org>"),
         (
             Command::Mail { reverse_path: Some(&joerg), params: &full },
-            "MAIL FROM:<jörg@example.org> SIZE=4096 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb+3Dc+20d",
+            "MAIL FROM:<jörg@example.org> SIZE=4096 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb+3Dc+20d REQUIRETLS",
         ),
         (Command::Rcpt { forward_path: &jane, params: &none }, "RCPT TO:<Jane@example.org>"),
         (Command::Rcpt { forward_path: &jane, params: &never }, "RCPT TO:<Jane@example.org> NOTIFY=NEVER"),
@@ -137,7 +138,9 @@ proptest! {
         success: bool, failure: bool, delay: bool,
     ) {
         let Ok(path) = Mailbox::parse(&format!("{local}@example.org")) else { return Ok(()) };
-        let params = MailParams { size, envid, ret: Some(Return::Full), body: Some(BodyKind::SevenBit), smtputf8: true };
+        let params = MailParams {
+            size, envid, ret: Some(Return::Full), body: Some(BodyKind::SevenBit), smtputf8: true, require_tls: false,
+        };
         let line = Command::Mail { reverse_path: Some(&path), params: &params }.line().unwrap();
         prop_assert_eq!(Request::parse(&line), Ok(Request::Mail { reverse_path: Some(path.clone()), params }));
         let notify = (success || failure || delay).then_some(Notify::On(NotifyOn { success, failure, delay }));

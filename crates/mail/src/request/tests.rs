@@ -38,6 +38,7 @@ fn good_lines() {
                     smtputf8: true,
                     ret: Some(Return::Full),
                     envid: Some("a b".into()),
+                    require_tls: false,
                 },
             },
         ),

@@ -161,6 +161,7 @@ async fn smarthosts_want_a_login() {
     let rig = Rig::new().await;
     for (host, mode) in [("smarthost.test", TlsMode::RequiredVerified), ("smarthost-clear.test", TlsMode::Never)] {
         let open = |password: &'static str| {
+            let mode = mode.clone();
             rig.open_with(host, move |params| {
                 params.tls = mode;
                 params.credentials = credentials(password);

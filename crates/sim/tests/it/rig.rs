@@ -108,6 +108,7 @@ pub fn envelope(recipient: &str, size: usize) -> Envelope {
         forward_path: mailbox(recipient),
         size: size as u64,
         smtputf8: false,
+        require_tls: false,
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub enhanced_status: bool,
     /// RFC 3461.
     pub dsn: bool,
+    /// RFC 8689; counts only under TLS.
+    pub require_tls: bool,
     /// RFC 4954 with the mechanism PLAIN.
     pub auth_plain: bool,
     /// RFC 4954 with the mechanism LOGIN.
@@ -48,6 +50,7 @@ impl Capabilities {
             "8BITMIME" => self.eight_bit_mime = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_status = true,
             "DSN" => self.dsn = true,
+            "REQUIRETLS" => self.require_tls = true,
             "AUTH" => {
                 for mechanism in words {
                     self.auth_plain |= mechanism.eq_ignore_ascii_case("PLAIN");

@@ -3,6 +3,8 @@
 use postrider_mail::reply::Reply;
 use postrider_mail::stage::Stage;
 
+use crate::tls::TlsFault;
+
 /// A step of the dialogue failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -30,8 +32,8 @@ pub enum FailureKind {
     Timeout,
     /// The peer broke the protocol; the text says how.
     Protocol(String),
-    /// TLS was required and is not there, or its handshake failed; the text says why.
-    Tls(String),
+    /// TLS was required and is not there, or its handshake failed.
+    Tls(TlsFailure),
     /// No login that we and the peer both know, or not over a clear connection.
     AuthUnavailable(String),
     /// The message is larger than the peer's SIZE (RFC 1870). Nothing was sent.
@@ -41,8 +43,25 @@ pub enum FailureKind {
     },
     /// The mailbox needs SMTPUTF8 and the peer does not offer it (RFC 6531 3.2). Nothing was sent.
     NeedsSmtpUtf8,
+    /// The message asks for REQUIRETLS and the peer does not offer it (RFC 8689 4.2.1). Nothing was sent.
+    NeedsRequireTls,
     /// What we were about to send is not fit to be sent (a control character in an address, say). Nothing was sent.
     Unfit(String),
+}
+
+/// How TLS failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFailure {
+    /// The class of the fault.
+    pub fault: TlsFault,
+    /// In words, with what the library or the peer said.
+    pub text: String,
+}
+
+impl std::fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl Failure {
@@ -59,6 +78,7 @@ impl Failure {
                 | FailureKind::AuthUnavailable(_)
                 | FailureKind::TooLarge { .. }
                 | FailureKind::NeedsSmtpUtf8
+                | FailureKind::NeedsRequireTls
                 | FailureKind::Unfit(_) => true,
             }
     }
@@ -75,6 +95,7 @@ impl Failure {
             | FailureKind::AuthUnavailable(_)
             | FailureKind::TooLarge { .. }
             | FailureKind::NeedsSmtpUtf8
+            | FailureKind::NeedsRequireTls
             | FailureKind::Unfit(_) => None,
         }
     }
@@ -95,6 +116,9 @@ impl std::fmt::Display for Failure {
             }
             FailureKind::NeedsSmtpUtf8 => {
                 f.write_str("550 5.6.7 the mailbox needs SMTPUTF8, which the peer does not offer")?;
+            }
+            FailureKind::NeedsRequireTls => {
+                f.write_str("550 5.7.30 the message asks for REQUIRETLS, which the peer does not offer")?;
             }
             FailureKind::Unfit(text) => write!(f, "not fit to be sent: {text}")?,
         }

@@ -8,35 +8,42 @@ use postrider_mail::stage::Stage;
 use zeroize::Zeroizing;
 
 use super::wire::Wire;
-use super::{Capabilities, Connection, Credentials, Failure, FailureKind, OpenParams, State};
+use super::{Capabilities, Connection, Credentials, Failure, FailureKind, OpenParams, State, TlsFailure};
 use crate::dial::BoxStream;
-use crate::tls::{TlsClient, TlsError, TlsInfo, TlsMode};
+use crate::tls::{TlsClient, TlsError, TlsFault, TlsInfo, TlsMode};
 
 pub(super) async fn open(stream: BoxStream, params: &OpenParams, tls: &TlsClient) -> Result<Connection, Failure> {
     let mut agreed: Option<TlsInfo> = None;
+    let mut declined = false;
     let stream = match params.tls {
         TlsMode::Implicit | TlsMode::ImplicitAny => {
             let (stream, info) = handshake(stream, params, tls).await?;
             agreed = Some(info);
             stream
         }
-        TlsMode::Never | TlsMode::Opportunistic | TlsMode::RequiredAny | TlsMode::RequiredVerified => stream,
+        TlsMode::Never
+        | TlsMode::Opportunistic
+        | TlsMode::RequiredAny
+        | TlsMode::RequiredVerified
+        | TlsMode::RequiredDane(_) => stream,
     };
     let mut wire = Wire::new(stream);
     let greeting = greeting(&mut wire, params).await?;
     let mut capabilities = hello(&mut wire, params).await?;
 
-    if wants_starttls(params.tls, &capabilities)? {
+    if wants_starttls(&params.tls, &capabilities)? {
         // Opportunistic and refused: the dialogue goes on in clear, as if it had not been offered.
         if starttls(&mut wire, params).await? {
             let clear = wire.into_stream().map_err(|()| {
-                failure(Stage::Tls, FailureKind::Tls("the peer sent bytes in clear after its reply to STARTTLS".into()))
+                tls_failure(TlsFault::Injected, "the peer sent bytes in clear after its reply to STARTTLS")
             })?;
             let (secured, info) = handshake(clear, params, tls).await?;
             agreed = Some(info);
             wire = Wire::new(secured);
             // RFC 3207 4.2: what was said before TLS is forgotten.
             capabilities = hello(&mut wire, params).await?;
+        } else {
+            declined = true;
         }
     }
     if let Some(credentials) = &params.credentials {
@@ -48,6 +55,7 @@ pub(super) async fn open(stream: BoxStream, params: &OpenParams, tls: &TlsClient
         greeting,
         capabilities,
         tls: agreed,
+        declined_tls: declined,
         state: State::Idle,
         reset_first: false,
         begun: 0,
@@ -91,15 +99,21 @@ async fn hello(wire: &mut Wire, params: &OpenParams) -> Result<Capabilities, Fai
     Err(failure(Stage::Ehlo, FailureKind::Refused(reply)))
 }
 
-fn wants_starttls(mode: TlsMode, capabilities: &Capabilities) -> Result<bool, Failure> {
+fn wants_starttls(mode: &TlsMode, capabilities: &Capabilities) -> Result<bool, Failure> {
     match mode {
         TlsMode::Never | TlsMode::Implicit | TlsMode::ImplicitAny => Ok(false),
         TlsMode::Opportunistic => Ok(capabilities.starttls),
-        TlsMode::RequiredAny | TlsMode::RequiredVerified if capabilities.starttls => Ok(true),
-        TlsMode::RequiredAny | TlsMode::RequiredVerified => {
-            Err(failure(Stage::Tls, FailureKind::Tls("TLS is required and the peer does not offer STARTTLS".into())))
+        TlsMode::RequiredAny | TlsMode::RequiredVerified | TlsMode::RequiredDane(_) if capabilities.starttls => {
+            Ok(true)
+        }
+        TlsMode::RequiredAny | TlsMode::RequiredVerified | TlsMode::RequiredDane(_) => {
+            Err(tls_failure(TlsFault::NotOffered, "TLS is required and the peer does not offer STARTTLS"))
         }
     }
+}
+
+fn tls_failure(fault: TlsFault, text: impl Into<String>) -> Failure {
+    failure(Stage::Tls, FailureKind::Tls(TlsFailure { fault, text: text.into() }))
 }
 
 /// `Ok(false)` when the peer declines and the mode allows to go on in clear.
@@ -117,22 +131,20 @@ async fn starttls(wire: &mut Wire, params: &OpenParams) -> Result<bool, Failure>
 
 async fn handshake(stream: BoxStream, params: &OpenParams, tls: &TlsClient) -> Result<(BoxStream, TlsInfo), Failure> {
     let within = params.timeouts.tls;
-    let result = match params.tls {
+    let result = match &params.tls {
         TlsMode::RequiredVerified | TlsMode::Implicit => tls.handshake_verified(stream, &params.host, within).await,
+        TlsMode::RequiredDane(target) => tls.handshake_dane(stream, target, within).await,
         TlsMode::Never | TlsMode::Opportunistic | TlsMode::RequiredAny | TlsMode::ImplicitAny => {
             tls.handshake_any(stream, &params.host, within).await
         }
     };
-    result.map_err(|error| {
-        let kind = match error {
-            TlsError::Timeout(_) => FailureKind::Timeout,
-            TlsError::Roots(_)
-            | TlsError::Setup(_)
-            | TlsError::NoRoots
-            | TlsError::HostName(_)
-            | TlsError::Handshake(_) => FailureKind::Tls(error.to_string()),
-        };
-        failure(Stage::Tls, kind)
+    result.map_err(|error| match error {
+        TlsError::Timeout(_) => failure(Stage::Tls, FailureKind::Timeout),
+        TlsError::Roots(_)
+        | TlsError::Setup(_)
+        | TlsError::NoRoots
+        | TlsError::HostName(_)
+        | TlsError::Handshake { .. } => tls_failure(error.fault(), error.to_string()),
     })
 }
 

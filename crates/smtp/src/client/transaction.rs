@@ -73,8 +73,16 @@ fn prepare(connection: &Connection, envelope: &Envelope) -> Result<Commands, Fai
     if smtputf8 && !connection.capabilities.smtputf8 {
         return Err(local(Stage::Mail, FailureKind::NeedsSmtpUtf8));
     }
-    let mail =
-        MailParams { size: connection.capabilities.size.map(|_| envelope.size), smtputf8, ..MailParams::default() };
+    // RFC 8689 4.2.1: the keyword counts only as said under TLS.
+    if envelope.require_tls && !(connection.tls.is_some() && connection.capabilities.require_tls) {
+        return Err(local(Stage::Mail, FailureKind::NeedsRequireTls));
+    }
+    let mail = MailParams {
+        size: connection.capabilities.size.map(|_| envelope.size),
+        smtputf8,
+        require_tls: envelope.require_tls,
+        ..MailParams::default()
+    };
     let rcpt = RcptParams::default();
     let mut bytes = Vec::with_capacity(256);
     let mut append = |stage, command: Command<'_>| match command.write(&mut bytes) {

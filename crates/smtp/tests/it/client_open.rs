@@ -112,7 +112,7 @@ async fn bytes_behind_the_reply_to_starttls_end_the_connection() {
     for injected in ["S: 220 go\nS: 250-evil\nS: 250 AUTH PLAIN", "raw 32 32 30 0d 0a 32"] {
         let failure = open_fails(&format!("{offer}{injected}"), |_| {}).await;
         assert_eq!(failure.stage, Stage::Tls);
-        assert!(matches!(&failure.kind, FailureKind::Tls(text) if text.contains("in clear")), "{failure}");
+        assert!(matches!(&failure.kind, FailureKind::Tls(failure) if failure.text.contains("in clear")), "{failure}");
     }
     // Bytes that come a moment later fall into the handshake, and break it.
     let (stream, _peer) = scripted(&format!("{offer}S: 220 go\nwait 50\nS: 250 evil\nhang"));
@@ -132,7 +132,7 @@ async fn a_handshake_that_hangs_is_a_timeout() {
 #[tokio::test]
 async fn verified_modes_need_roots() {
     let failure = open_fails("", |params| params.tls = TlsMode::Implicit).await;
-    assert!(matches!(&failure.kind, FailureKind::Tls(text) if text.contains("root")), "{failure}");
+    assert!(matches!(&failure.kind, FailureKind::Tls(failure) if failure.text.contains("root")), "{failure}");
 }
 
 fn credentials() -> Option<Credentials> {

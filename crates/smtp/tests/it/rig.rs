@@ -44,6 +44,7 @@ pub fn envelope() -> Envelope {
         forward_path: mailbox("to@mx.test"),
         size: 5,
         smtputf8: false,
+        require_tls: false,
     }
 }
 
