@@ -8,6 +8,8 @@ use std::time::Duration;
 use postrider_smtp::{AddressPolicy, Dialer, Resolver, Timeouts, TlsClient};
 use postrider_store::Store;
 
+use crate::transport::TransportConfig;
+
 /// Parts and settings of an engine.
 #[derive(Clone)]
 pub struct EngineConfig {
@@ -25,6 +27,8 @@ pub struct EngineConfig {
     pub ehlo_name: String,
     /// Which addresses an MX host may have; a host without any such address is refused for good.
     pub address_policy: AddressPolicy,
+    /// How much TLS recipient domains ask for: MTA-STS, DANE, and one switch.
+    pub transport: TransportConfig,
     /// Seed of every random choice: jitter, order of equal MX hosts.
     pub seed: u64,
     /// What runs.
@@ -53,6 +57,7 @@ impl EngineConfig {
             tls,
             ehlo_name: ehlo_name.into(),
             address_policy: AddressPolicy::default(),
+            transport: TransportConfig::default(),
             seed: 0,
             work: Work::All,
             limits: Limits::default(),

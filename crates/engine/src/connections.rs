@@ -10,9 +10,13 @@ use postrider_domain::bounce::BounceClass;
 use postrider_domain::route::{RouteKind, TlsMode as RouteTls};
 use postrider_mail::Stage;
 use postrider_mail::mailbox::DomainName;
+use postrider_smtp::ladder::{
+    Ask, Decision, Demand, DomainPolicy, Hope, HostFacts, Refusal, Seen, Standing, decide, suffices,
+};
+use postrider_smtp::secure::{self, Unopened};
 use postrider_smtp::{
-    Connection, Credentials, DialError, MxAnswer, MxHost, OpenParams, Port, ResolveError, Target, Timeouts, TlsMode,
-    try_order,
+    AddressRefused, Connection, Credentials, DialError, MxAnswer, MxHost, OpenParams, Port, ResolveError, Target,
+    Timeouts, TlsMode, try_order,
 };
 
 use crate::judge::{Ended, more_telling, of_dial, of_failure};
@@ -24,10 +28,27 @@ pub(crate) struct Open {
     pub(crate) connection: Connection,
     pub(crate) host: String,
     pub(crate) ip: IpAddr,
+    /// Which TLS it has and why, in words.
     pub(crate) tls: String,
     pub(crate) timeouts: Timeouts,
     /// Transactions begun on it.
     pub(crate) carried: u32,
+    /// The domain that it serves now asks for REQUIRETLS (RFC 8689).
+    pub(crate) require_tls: bool,
+    /// What was asked of TLS and how it stands; `None` for a smarthost, whose route says everything.
+    proved: Option<(Ask, Standing)>,
+}
+
+impl Open {
+    /// Whether the connection may carry mail of a domain with this policy: its TLS must be at least what would be asked
+    /// for anew, since each recipient domain has a policy of its own, also on a host that they share.
+    pub(crate) async fn suffices(&mut self, shared: &Shared, policy: &DomainPolicy) -> bool {
+        let Some((ask, standing)) = &self.proved else { return true };
+        let facts = shared.transport.facts(shared, &policy.domain, &self.host).await;
+        // REQUIRETLS is looked for in the EHLO of a connection that was opened for it.
+        (policy.demand != Demand::RequireTls || self.connection.capabilities().require_tls)
+            && suffices(policy, &facts, ask, standing)
+    }
 }
 
 /// Where an attempt ended that got no connection.
@@ -96,12 +117,13 @@ pub(crate) fn timeouts(shared: &Shared, cap_ms: Option<i64>) -> Timeouts {
     }
 }
 
-/// Opens a connection to the first of the hosts that lets us in.
+/// Opens a connection to the first of the hosts that lets us in and shows the TLS that the domain's policy asks for.
 pub(crate) async fn reach(
     shared: &Shared,
     route: &Arc<Route>,
     hosts: &[MxHost],
     timeouts: Timeouts,
+    policy: &DomainPolicy,
 ) -> Result<Open, Box<Unreached>> {
     let mut left = shared.config.limits.addresses_per_attempt.max(1);
     let mut worst: Option<Unreached> = None;
@@ -115,6 +137,9 @@ pub(crate) async fn reach(
         });
     };
     for host in hosts {
+        if left == 0 {
+            break;
+        }
         let addresses = match addresses(shared, &host.name).await {
             Ok(addresses) => addresses,
             Err(ended) => {
@@ -122,12 +147,28 @@ pub(crate) async fn reach(
                 continue;
             }
         };
+        let facts = match route.settings.kind {
+            RouteKind::Smarthost => None,
+            RouteKind::Mx => {
+                let facts = shared.transport.facts(shared, &policy.domain, &host.name).await;
+                if let Decision::NextHost(refusal) = decide(policy, &facts, &Seen::Nothing) {
+                    shared.transport.count(shared, &policy.domain, refusal.finding.as_slice());
+                    note(refused(&refusal), &host.name, String::new());
+                    continue;
+                }
+                Some(facts)
+            }
+        };
         for ip in addresses {
             if left == 0 {
                 break;
             }
             left -= 1;
-            match open(shared, route, &host.name, ip, timeouts).await {
+            let opened = match &facts {
+                Some(facts) => open_mx(shared, route, (policy, facts), ip, timeouts).await,
+                None => open_smarthost(shared, route, &host.name, ip, timeouts).await,
+            };
+            match opened {
                 Ok(open) => return Ok(open),
                 Err(ended) => note(ended, &host.name, ip.to_string()),
             }
@@ -138,6 +179,20 @@ pub(crate) async fn reach(
         host: hosts.first().map(|h| h.name.clone()).unwrap_or_default(),
         ip: String::new(),
     })))
+}
+
+/// A host that the ladder refuses, as an attempt's end.
+fn refused(refusal: &Refusal) -> Ended {
+    match refusal.hope {
+        Hope::Later => Ended {
+            enhanced: Some(refusal.status.to_owned()),
+            ..Ended::deferred(Stage::Tls, BounceClass::UnreachableHost, refusal.text.clone())
+        },
+        Hope::Never => {
+            let status = Some((550, refusal.status));
+            Ended::rejected(Stage::Tls, BounceClass::UnreachableHost, status, refusal.text.clone())
+        }
+    }
 }
 
 async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, Ended> {
@@ -156,51 +211,100 @@ async fn addresses(shared: &Shared, host: &str) -> Result<Vec<IpAddr>, Ended> {
     })
 }
 
-async fn open(
+/// Opens one address of an MX host by the TLS ladder.
+async fn open_mx(
+    shared: &Shared,
+    route: &Arc<Route>,
+    (policy, facts): (&DomainPolicy, &HostFacts),
+    address: IpAddr,
+    timeouts: Timeouts,
+) -> Result<Open, Ended> {
+    // Asked before dialling as well, so that no dialer can forget it (RF-7).
+    shared.config.address_policy.check(address).map_err(|refused| of_dial(&DialError::AddressRefused(refused)))?;
+    if shared.config.address_policy.forbids_own(address) && postrider_smtp::dial::is_own(address) {
+        let why = "an address of this machine";
+        return Err(of_dial(&DialError::AddressRefused(AddressRefused { address, why })));
+    }
+    let port = if route.settings.port == 0 { Port::Mx } else { Port::Fixed(route.settings.port) };
+    let params = params(shared, route, &facts.host, address, timeouts, TlsMode::Opportunistic);
+    let target = Target { address, port, source: None };
+    let mut findings = Vec::new();
+    let opened =
+        secure::open(&*shared.config.dialer, target, &params, &shared.config.tls, (policy, facts), &mut findings).await;
+    shared.transport.count(shared, &policy.domain, &findings);
+    let secured = opened.map_err(|error| match error {
+        Unopened::Dial(error) => of_dial(&error),
+        Unopened::Slow(within) => too_slow(address, within),
+        Unopened::Dialogue(failure) => of_failure(&failure),
+        Unopened::Refused(refusal) => refused(&refusal),
+    })?;
+    let clear = secured.connection.tls().is_none();
+    shared.metrics.connection_opened(if clear { "clear" } else { "tls" });
+    Ok(Open {
+        connection: secured.connection,
+        host: facts.host.clone(),
+        ip: address,
+        tls: secured.standing.to_string(),
+        timeouts,
+        carried: 0,
+        require_tls: policy.demand == Demand::RequireTls,
+        proved: Some((secured.ask, secured.standing)),
+    })
+}
+
+/// Opens one address of a smarthost, with the TLS that its route names.
+async fn open_smarthost(
     shared: &Shared,
     route: &Arc<Route>,
     host: &str,
     address: IpAddr,
     timeouts: Timeouts,
 ) -> Result<Open, Ended> {
-    let settings = &route.settings;
-    let (dialer, port) = match settings.kind {
-        RouteKind::Mx => {
-            // Asked before dialling as well, so that no dialer can forget it (RF-7).
-            shared
-                .config
-                .address_policy
-                .check(address)
-                .map_err(|refused| of_dial(&DialError::AddressRefused(refused)))?;
-            (&shared.config.dialer, if settings.port == 0 { Port::Mx } else { Port::Fixed(settings.port) })
-        }
-        RouteKind::Smarthost => (&shared.config.smarthost_dialer, Port::Fixed(settings.port)),
-    };
-    let target = Target { address, port, source: None };
-    let dialled = tokio::time::timeout(timeouts.connect, dialer.dial(target)).await;
+    let target = Target { address, port: Port::Fixed(route.settings.port), source: None };
+    let dialled = tokio::time::timeout(timeouts.connect, shared.config.smarthost_dialer.dial(target)).await;
     let stream = match dialled {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(of_dial(&error)),
-        Err(_) => {
-            return Err(Ended::broken(
-                Stage::Connect,
-                &format!("no answer from {address} within {:?}", timeouts.connect),
-            ));
-        }
+        Err(_) => return Err(too_slow(address, timeouts.connect)),
     };
-    let params = OpenParams {
+    let mode = tls_mode(route.settings.tls, route.settings.accept_any_certificate);
+    let params = params(shared, route, host, address, timeouts, mode);
+    let connection =
+        Connection::open(stream, &params, &shared.config.tls).await.map_err(|failure| of_failure(&failure))?;
+    let tls = match (connection.tls(), route.settings.tls) {
+        (Some(info), RouteTls::Opportunistic) => format!("{info}; unauthenticated"),
+        (Some(info), RouteTls::Required | RouteTls::Implicit | RouteTls::None) => {
+            format!("{info}; asked for by the route")
+        }
+        (None, RouteTls::None) => "clear: asked for by the route".to_owned(),
+        (None, RouteTls::Opportunistic | RouteTls::Required | RouteTls::Implicit) => "clear: not offered".to_owned(),
+    };
+    shared.metrics.connection_opened(if connection.tls().is_some() { "tls" } else { "clear" });
+    Ok(Open {
+        connection,
+        host: host.to_owned(),
+        ip: address,
+        tls,
+        timeouts,
+        carried: 0,
+        require_tls: false,
+        proved: None,
+    })
+}
+
+fn too_slow(address: IpAddr, within: Duration) -> Ended {
+    Ended::broken(Stage::Connect, &format!("no answer from {address} within {within:?}"))
+}
+
+fn params(shared: &Shared, route: &Route, host: &str, address: IpAddr, timeouts: Timeouts, tls: TlsMode) -> OpenParams {
+    OpenParams {
         ehlo_name: shared.config.ehlo_name.clone(),
         host: host.to_owned(),
         address,
-        tls: tls_mode(settings.tls, settings.accept_any_certificate),
+        tls,
         credentials: credentials(route),
         timeouts,
-    };
-    let connection =
-        Connection::open(stream, &params, &shared.config.tls).await.map_err(|failure| of_failure(&failure))?;
-    let tls = connection.tls().map(ToString::to_string).unwrap_or_default();
-    shared.metrics.connection_opened(if tls.is_empty() { "clear" } else { "tls" });
-    Ok(Open { connection, host: host.to_owned(), ip: address, tls, timeouts, carried: 0 })
+    }
 }
 
 /// What a route's word means on the wire.

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use postrider_mail::Stage;
 use postrider_mail::reply::Reply;
-use postrider_smtp::{Failure, FailureKind};
+use postrider_smtp::ladder::Demand;
+use postrider_smtp::{Envelope, Failure, FailureKind};
 
 use crate::connections::{Unreached, hosts, reach, timeouts};
 use crate::courier::Courier;
@@ -76,19 +77,22 @@ impl Courier {
         let shared = &self.kit.shared;
         let wanted = timeouts(shared, handed.plan.policy.timeout_ms);
         let hosts = hosts(shared, &handed.plan, &handed.row.domain, shared.random()).await?;
+        let policy = shared.transport.policy(shared, &handed.plan, &handed.row.domain).await;
         let most = shared.config.limits.messages_per_connection.min(self.host_limit).max(1);
-        if let Some(open) = &self.open {
+        if let Some(open) = &mut self.open {
             let fits = open.connection.is_usable()
                 && open.carried < most
                 && open.timeouts == wanted
-                && hosts.iter().any(|h| h.name == open.host);
+                && hosts.iter().any(|h| h.name == open.host)
+                && open.suffices(shared, &policy).await;
             if fits {
+                open.require_tls = policy.demand == Demand::RequireTls;
                 return Ok(());
             }
             self.close().await;
         }
         let shared = &self.kit.shared;
-        let reached = reach(shared, &handed.plan.route, &hosts, wanted).await;
+        let reached = reach(shared, &handed.plan.route, &hosts, wanted, &policy).await;
         match reached {
             Ok(open) => {
                 self.open = Some(open);
@@ -164,8 +168,12 @@ impl Courier {
         self.domain = Some(loaded.handed.row.domain.clone());
         let fresh = open.carried == 0;
         open.carried += 1;
+        let envelope = Envelope {
+            require_tls: open.require_tls || loaded.ready.envelope.require_tls,
+            ..loaded.ready.envelope.clone()
+        };
         let begun = {
-            let mut begin = std::pin::pin!(open.connection.begin(&loaded.ready.envelope));
+            let mut begin = std::pin::pin!(open.connection.begin(&envelope));
             // The last moment: who was closed since the mark was asked for gets no MAIL FROM, and nobody is closed between
             // this look and the write, which the first poll does (LAW-21, SR-17).
             let first = std::future::poll_fn(|cx| {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use postrider_domain::id::{DomainId, RouteId};
 use postrider_domain::route::RouteKind;
 use postrider_mail::mailbox::DomainName;
+use postrider_smtp::ladder::DomainPolicy;
 use postrider_smtp::{MxAnswer, MxHost, ResolveError};
 use postrider_store::inquiry::Inquiry;
 use postrider_store::{StoreError, Topic};
@@ -256,7 +257,7 @@ async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreEr
     let hosts = [MxHost { preference: 0, name: route.settings.host.clone() }];
     let begun = Instant::now();
     let cap = i64::try_from(LONGEST.as_millis() / 2).unwrap_or(i64::MAX);
-    let reached = reach(shared, &route, &hosts, timeouts(shared, Some(cap))).await;
+    let reached = reach(shared, &route, &hosts, timeouts(shared, Some(cap)), &DomainPolicy::default()).await;
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(match reached {
         Ok(open) => {

@@ -13,6 +13,7 @@
 //! render       the bytes, on the workshop       landing     until a settle is durable
 //! resolve_sites  from domains to sites          import      contacts from a file
 //! inquiry      what a person waits for          retention   what is thrown away
+//! transport    how much TLS a domain asks for
 //! ```
 
 mod book;
@@ -39,8 +40,10 @@ mod run;
 mod scheduler;
 mod shared;
 mod sites;
+mod transport;
 mod workshop;
 
 pub use config::{EngineConfig, Limits, Signing, Times, Work};
 pub use plan::{Waiting, WaitingFor};
 pub use run::{Engine, MetricsText, Readiness, ShutdownReport, StartError};
+pub use transport::{PolicyFault, PolicySource, TransportConfig, WebPolicies};

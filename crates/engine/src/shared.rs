@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::config::EngineConfig;
 use crate::metrics::Metrics;
+use crate::transport::Transport;
 
 /// How far the engine's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) node: Node,
     pub(crate) writer: QueueWriter,
     pub(crate) metrics: Metrics,
+    pub(crate) transport: Transport,
     pub(crate) message_id_key: Zeroizing<[u8; 32]>,
     pub(crate) log_key: Zeroizing<[u8; 32]>,
     phase: watch::Sender<Phase>,
@@ -56,6 +58,7 @@ impl Shared {
             node,
             writer,
             metrics,
+            transport: Transport::default(),
             phase: watch::Sender::new(Phase::Running),
             failed: Mutex::new(None),
             failing: watch::Sender::new(false),

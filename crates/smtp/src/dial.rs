@@ -82,6 +82,12 @@ pub trait Dialer: Send + Sync {
     fn dial<'a>(&'a self, target: Target) -> BoxFuture<'a, Result<BoxStream, DialError>>;
 }
 
+/// Whether the address belongs to this machine: only then can a socket be bound to it. What lies behind a translator
+/// is not known here.
+pub fn is_own(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
+}
+
 /// The dialer of a real node.
 #[derive(Debug, Clone)]
 pub struct TcpDialer {
@@ -155,6 +161,15 @@ mod tests {
         let (dialled, accepted) = tokio::join!(dialer.dial(target), listener.accept());
         assert!(dialled.is_ok());
         assert_eq!(accepted.expect("accepted").1.ip(), source);
+    }
+
+    #[test]
+    fn an_address_of_this_machine_is_known() {
+        assert!(is_own(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        assert!(!is_own("192.0.2.1".parse().expect("literal")));
+        let policy = AddressPolicy::allow_loopback();
+        assert!(!policy.forbids_own(IpAddr::V4(Ipv4Addr::LOCALHOST)), "a named range lifts it");
+        assert!(policy.forbids_own("8.8.8.8".parse().expect("literal")));
     }
 
     #[tokio::test]

@@ -131,6 +131,12 @@ impl AddressPolicy {
         }
     }
 
+    /// Whether an address of this machine is out of the question: mail to it would come back to us (RFC 5321 5.1). A
+    /// named range lifts that.
+    pub fn forbids_own(&self, address: IpAddr) -> bool {
+        !self.allow_private.iter().any(|range| range.contains(address))
+    }
+
     /// Says whether mail may be sent to this address.
     pub fn check(&self, address: IpAddr) -> Result<(), AddressRefused> {
         if self.refuse.iter().any(|range| range.contains(address)) {

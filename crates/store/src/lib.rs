@@ -55,6 +55,7 @@ pub mod suppression;
 pub mod template;
 pub mod testing;
 pub mod timeline;
+pub mod transport;
 pub mod variant;
 pub mod workspace;
 pub mod writer;
