@@ -139,29 +139,6 @@ impl Store {
         rows.iter().map(|row| Ok((row.text("name")?, row.int("value")?))).collect()
     }
 
-    /// Accepted deliveries of a campaign by the name of the node that sent them.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub async fn accepted_by_node(
-        &self,
-        workspace: WorkspaceId,
-        campaign: CampaignId,
-    ) -> Result<BTreeMap<String, i64>> {
-        let rows = self
-            .read()
-            .await?
-            .all(
-                sql!(
-                    "SELECT n.name, c.value FROM counter c JOIN node n ON n.id = c.node \
-                     WHERE c.campaign_id = $1 AND c.workspace_id = $2 AND c.name = 'accepted' ORDER BY n.name"
-                ),
-                args![campaign, workspace],
-            )
-            .await?;
-        rows.iter().map(|row| Ok((row.text("name")?, row.int("value")?))).collect()
-    }
-
     /// The ledger of a campaign from its counters: cheap, for reports and live progress.
     ///
     /// # Errors

@@ -77,6 +77,8 @@ impl Db {
         }
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            // A file does not hang up: asking each time whether it is still there is a statement more for every look-up.
+            .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(30))
             .connect_lazy_with(base.clone().read_only(true).pragma("cache_size", "-8192"));
         let beside = base.clone().pragma("wal_autocheckpoint", "0").pragma("cache_size", "-64").connect().await?;

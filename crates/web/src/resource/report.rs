@@ -217,7 +217,6 @@ async fn totals(
     Path(id): Path<CampaignId>,
     Query(query): Query<ReportQuery>,
 ) -> Result<axum::Json<ReportView>, Problem> {
-    let campaign = web.store().campaign(caller.workspace, id).await?;
     let report = web.store().campaign_report(caller.workspace, id).await?;
     let timeouts = match query.timeouts {
         Some(true) => Some(web.store().timeouts(caller.workspace, id).await?),
@@ -225,15 +224,15 @@ async fn totals(
     };
     Ok(axum::Json(ReportView {
         campaign: id,
-        name: campaign.name,
-        state: campaign.state,
-        launched_at: campaign.launched_at.map(Time),
-        finished_at: campaign.finished_at.map(Time),
+        name: report.name,
+        state: report.state,
+        launched_at: report.launched_at.map(Time),
+        finished_at: report.finished_at.map(Time),
         balances: report.ledger.balances(),
         ledger: report.ledger.into(),
         excluded: report.excluded,
         withheld: report.withheld,
-        by_node: web.store().accepted_by_node(caller.workspace, id).await?,
+        by_node: report.by_node,
         attempts: report.attempts,
         in_doubt_resent: report.in_doubt_resent,
         opt_outs: report.opt_outs,
