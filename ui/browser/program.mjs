@@ -19,14 +19,9 @@ export function freePort() {
   });
 }
 
-/** Starts the program and waits until its output has all of `wanted` (name: pattern with one group). */
-async function start(words, wanted, env = {}, seconds = 180) {
-  const folder = mkdtempSync(join(tmpdir(), 'postrider-browser-'));
-  const port = await freePort();
-  const child = spawn(binary, [...words, '--data', join(folder, 'data')], {
-    env: { ...process.env, POSTRIDER_HTTP_LISTEN: `127.0.0.1:${port}`, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+/** Runs the program until its output has all of `wanted` (name: pattern with one group); what it found, and how to end it. */
+async function run(words, wanted, env, seconds) {
+  const child = spawn(binary, words, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
   const found = {};
   await new Promise((resolve, reject) => {
@@ -44,16 +39,38 @@ async function start(words, wanted, env = {}, seconds = 180) {
     child.on('exit', (code) => reject(new Error(`the program ended (${code}):\n${text}`)));
   });
   return {
-    url: `http://127.0.0.1:${port}`,
-    port,
-    folder,
-    ...found,
-    async stop() {
+    found,
+    async end() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
       const ended = new Promise((resolve) => child.on('exit', resolve));
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
       await ended;
       clearTimeout(timer);
+    },
+  };
+}
+
+/** The program with a data folder and a port of its own. */
+async function start(words, wanted, env = {}, seconds = 180) {
+  const folder = mkdtempSync(join(tmpdir(), 'postrider-browser-'));
+  const port = await freePort();
+  const all = [...words, '--data', join(folder, 'data')];
+  const surroundings = { POSTRIDER_HTTP_LISTEN: `127.0.0.1:${port}`, ...env };
+  let program = await run(all, wanted, surroundings, seconds);
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    folder,
+    ...program.found,
+    /** Ends the program as a service manager would; its data stay. */
+    halt: () => program.end(),
+    /** Starts it again on the same data and the same port. */
+    async again() {
+      program = await run(all, { listens: /listens on (\S+);/ }, surroundings, seconds);
+    },
+    async stop() {
+      await program.end();
       rmSync(folder, { recursive: true, force: true });
     },
   };

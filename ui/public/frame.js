@@ -12,8 +12,9 @@ document.body.append(frame);
 addEventListener('message', (event) => {
   if (event.source !== parent || typeof event.data?.html !== 'string') return;
   const { html, images = true } = event.data;
-  const policy = images ? '' : '<meta http-equiv="content-security-policy" content="img-src \'none\'">';
+  // Without pictures nothing is loaded at all, letters included.
+  const policy = images ? '' : '<meta http-equiv="content-security-policy" content="default-src \'none\'; style-src \'unsafe-inline\'">';
   // Links must not open inside the frame; the empty sandbox stops them anyway.
-  frame.srcdoc = policy + html;
+  frame.srcdoc = policy ? `<!doctype html>${policy}${html}` : html;
 });
 parent.postMessage('postrider-frame', '*');

@@ -13,6 +13,7 @@ async function load(path) {
 }
 const zones = await load('zones.ts');
 const kinds = await load('kinds.ts');
+const days = await load('day.ts');
 
 const utc = (local, zone) => {
   const found = zones.instantOf(local, zone);
@@ -85,4 +86,14 @@ test('every reading and every status has its words', () => {
   for (const reason of api.Withheld.enum) assert.ok(words[`campaigns.reason.${reason}`], reason);
   for (const result of api.AttemptResult.enum) assert.ok(words[`campaigns.result.${result}`], result);
   for (const objective of api.Objective.enum) assert.ok(words[`campaigns.objective.${objective}`], objective);
+});
+
+test('days of a workspace begin and end at its midnight, also when the clock is changed', () => {
+  const day = (now, zone) => Object.values(days.dayOf(Date.parse(now), zone)).map((ms) => new Date(ms).toISOString().slice(0, 16));
+  assert.deepEqual(day('2026-11-22T12:00:00Z', 'Europe/Rome'), ['2026-11-21T23:00', '2026-11-22T23:00']);
+  assert.deepEqual(day('2026-11-21T23:00:00Z', 'Europe/Rome'), ['2026-11-21T23:00', '2026-11-22T23:00']);
+  assert.deepEqual(day('2026-03-29T10:00:00Z', 'Europe/Rome'), ['2026-03-28T23:00', '2026-03-29T22:00'], 'a day of 23 hours');
+  assert.deepEqual(day('2026-10-25T10:00:00Z', 'Europe/Rome'), ['2026-10-24T22:00', '2026-10-25T23:00'], 'a day of 25 hours');
+  assert.deepEqual(day('2026-11-22T12:07:00Z', 'Asia/Kathmandu'), ['2026-11-21T18:15', '2026-11-22T18:15']);
+  assert.deepEqual(day('2026-11-22T12:00:00Z', 'UTC'), ['2026-11-22T00:00', '2026-11-23T00:00']);
 });

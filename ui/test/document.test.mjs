@@ -130,3 +130,11 @@ test('typing in one field is one step; a pause or another field begins the next'
   past.note('3', 'b.text', 5_000);
   assert.deepEqual([past.undo('4'), past.undo('3'), past.undo('2'), past.undo('0')], ['3', '2', '0', undefined]);
 });
+
+test('only colours are painted', () => {
+  assert.equal(d.paint('#1d4ed8'), '#1d4ed8');
+  assert.equal(d.paint('#FFF'), '#FFF');
+  for (const value of ['url(https://example.org/x)', 'red', '#12', '#1234567', '#fff url(x)', '', 7, null, undefined]) assert.equal(d.paint(value), null);
+  assert.equal(d.dressed({ background: 'url(https://example.org/x)', accent: '#000000', width: 500 }).background, d.THEME.background);
+  assert.equal(d.dressed({ accent: '#000000' }).accent, '#000000');
+});

@@ -12,6 +12,8 @@ const STALE_MS = 20_000;
 class Live {
   /** `gone`: the server does not answer; it is tried again by itself. */
   state: 'connecting' | 'live' | 'gone' = $state('connecting');
+  /** How often it came back after it was gone. */
+  backs = $state(0);
   /** When the last sign of life came. */
   since = $state(Date.now());
   private listeners = new Set<Listener>();
@@ -30,7 +32,10 @@ class Live {
       this.failures = 0;
       this.state = 'live';
       this.since = Date.now();
-      if (again) this.tell('reload', '');
+      if (again) {
+        this.backs += 1;
+        this.tell('reload', '');
+      }
     });
     for (const kind of ['campaign', 'import', 'contact', 'domain', 'route', 'list', 'inquiry', 'suppression', 'message']) {
       source.addEventListener(kind, (event) => this.heard(event));

@@ -57,6 +57,16 @@ export const THEME: Required<Theme> = {
   on_accent: '#ffffff', font: 'arial', heading_font: 'arial', font_size: 16, radius: 6,
 };
 
+/** A colour as the server takes it, or nothing: any other value of a style may make the browser load something. */
+export const paint = (value: unknown): string | null => (typeof value === 'string' && /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.test(value) ? value : null);
+
+/** The look of a document with what it does not say, or does not say well. */
+export function dressed(theme: Theme | undefined): Required<Theme> {
+  const whole = { ...THEME, ...theme };
+  for (const name of ['background', 'surface', 'text', 'muted', 'accent', 'on_accent'] as const) whole[name] = paint(whole[name]) ?? THEME[name];
+  return whole;
+}
+
 const TOP: Place = { id: '', part: 'blocks' };
 
 /** How many bytes a text takes at the server. */

@@ -169,6 +169,23 @@ export interface Given {
 /** An editor in an element. `changed` gets the server's HTML. */
 export function create(given: Given): Editor {
   const { element, html, changed, moved } = given;
+  /** Refuses what is far too long before anything looks at it; true when the editor has nothing more to do with it. */
+  const brought = (view: Editor['view'], event: Event, data: DataTransfer | null): boolean => {
+    const plain = data?.getData('text/plain') ?? '';
+    const rich = data?.getData('text/html') ?? '';
+    if (plain.length > LIMITS.rich || size(view.dom.innerHTML) + plain.length > LIMITS.rich) {
+      event.preventDefault();
+      given.tooLong(plain.length);
+      return true;
+    }
+    // Markup of word processors is many times its words; the words alone are kept then.
+    if (rich.length > 1_000_000) {
+      event.preventDefault();
+      view.pasteText(plain);
+      return true;
+    }
+    return false;
+  };
   return new Editor({
     element,
     extensions: extensions(given.placeholder),
@@ -178,17 +195,10 @@ export function create(given: Given): Editor {
     editorProps: {
       attributes: { 'aria-label': given.label, role: 'textbox', 'aria-multiline': 'true' },
       handleKeyDown: (_, event) => given.key(event),
-      handlePaste(view, event) {
-        const plain = event.clipboardData?.getData('text/plain') ?? '';
-        const rich = event.clipboardData?.getData('text/html') ?? '';
-        // What is far too long is refused before anything looks at it: the tab must not freeze.
-        if (plain.length > LIMITS.rich || size(view.dom.innerHTML) + plain.length > LIMITS.rich) {
-          given.tooLong(plain.length);
-          return true;
-        }
-        // Markup of word processors is many times its words; the words alone are kept then.
-        if (rich.length > 1_000_000) return view.pasteText(plain);
-        return false;
+      // `handlePaste` would be too late: the editor has parsed everything by then, and ten megabytes freeze the tab.
+      handleDOMEvents: {
+        paste: (view, event) => brought(view, event, event.clipboardData),
+        drop: (view, event) => brought(view, event, event.dataTransfer),
       },
     },
     onUpdate: ({ editor }) => {
