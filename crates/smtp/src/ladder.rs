@@ -452,6 +452,9 @@ fn failed(policy: &DomainPolicy, facts: &HostFacts, ask: &Ask, why: Why, fault: 
         (_, fault) => fault.as_str(),
     };
     let text = match why {
+        Why::Nobody | Why::StsTesting if fault == TlsFault::Injected => {
+            format!("TLS with {host} failed: {what}; somebody on the way may try to slip commands in")
+        }
         Why::Nobody | Why::StsTesting => format!(
             "TLS with {host} failed: {what}; mail does not go in clear after that unless tls.clear_retry or a rule for \
              this domain allows it"
