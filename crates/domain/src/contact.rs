@@ -66,12 +66,46 @@ pub enum AttributeError {
     TooMany,
 }
 
-/// Turns a column heading into an attribute name: lowercase, other characters become `_`.
+/// The letters of a letter with an accent, in lowercase; empty for everything that has none of a to z in it.
+const fn plain_letters(c: char) -> &'static str {
+    match c {
+        'à' | 'á' | 'â' | 'ã' | 'å' | 'ā' | 'ă' | 'ą' => "a",
+        'ä' | 'æ' => "ae",
+        'ç' | 'ć' | 'č' | 'ĉ' | 'ċ' => "c",
+        'ď' | 'đ' | 'ð' => "d",
+        'è' | 'é' | 'ê' | 'ë' | 'ē' | 'ė' | 'ę' | 'ě' => "e",
+        'ğ' | 'ģ' => "g",
+        'ì' | 'í' | 'î' | 'ï' | 'ī' | 'į' | 'ı' => "i",
+        'ķ' => "k",
+        'ł' | 'ľ' | 'ĺ' | 'ļ' => "l",
+        'ñ' | 'ń' | 'ň' | 'ņ' => "n",
+        'ò' | 'ó' | 'ô' | 'õ' | 'ø' | 'ō' | 'ő' => "o",
+        'ö' | 'œ' => "oe",
+        'ř' | 'ŕ' => "r",
+        'ś' | 'š' | 'ş' | 'ș' => "s",
+        'ß' => "ss",
+        'ť' | 'ţ' | 'ț' => "t",
+        'þ' => "th",
+        'ù' | 'ú' | 'û' | 'ū' | 'ů' | 'ű' | 'ų' => "u",
+        'ü' => "ue",
+        'ý' | 'ÿ' => "y",
+        'ź' | 'ż' | 'ž' => "z",
+        _ => "",
+    }
+}
+
+/// Turns a column heading into an attribute name: lowercase, letters with accents become plain ones (città: citta,
+/// größe: groesse), other characters become `_`.
 pub fn attribute_name(heading: &str) -> String {
     let mut name = String::new();
     for c in heading.trim().to_lowercase().chars() {
+        let plain = plain_letters(c);
         if c.is_ascii_alphanumeric() {
             name.push(c);
+        } else if !plain.is_empty() {
+            name.push_str(plain);
+        } else if matches!(c, '\u{300}'..='\u{36f}') {
+            // An accent that stands by itself behind its letter.
         } else if !name.ends_with('_') && !name.is_empty() {
             name.push('_');
         }
@@ -126,9 +160,19 @@ mod tests {
 
     #[test]
     fn headings_become_names_that_templates_can_use() {
-        for (heading, name) in
-            [("First Name", "first_name"), (" E-Mail ", "e_mail"), ("2nd", "n2nd"), ("Città", "citt"), ("__a__", "a")]
-        {
+        for (heading, name) in [
+            ("First Name", "first_name"),
+            (" E-Mail ", "e_mail"),
+            ("2nd", "n2nd"),
+            ("Città", "citta"),
+            ("__a__", "a"),
+            ("Citta\u{300}", "citta"),
+            ("Größe (cm)", "groesse_cm"),
+            ("Imię", "imie"),
+            ("ŁÓDŹ", "lodz"),
+            ("Straße", "strasse"),
+            ("電話", ""),
+        ] {
             assert_eq!(attribute_name(heading), name);
         }
     }

@@ -33,6 +33,43 @@ const MAILBOX_HEADINGS: &[&str] = &[
     "recipient",
 ];
 
+/// Headings under which people keep the language of a person, as attribute names.
+const LANGUAGE_HEADINGS: &[&str] = &[
+    "language",
+    "lang",
+    "language_code",
+    "locale",
+    "preferred_language",
+    "lingua",
+    "lingua_preferita",
+    "jezyk",
+    "kod_jezyka",
+    "sprache",
+    "langue",
+    "idioma",
+    "lengua",
+    "taal",
+];
+
+/// Headings under which people keep the time zone of a person, as attribute names.
+const ZONE_HEADINGS: &[&str] = &[
+    "zone",
+    "time_zone",
+    "timezone",
+    "tz",
+    "iana_zone",
+    "iana_time_zone",
+    "fuso",
+    "fuso_orario",
+    "strefa",
+    "strefa_czasowa",
+    "zeitzone",
+    "fuseau_horaire",
+    "zona_horaria",
+    "huso_horario",
+    "tijdzone",
+];
+
 /// What one column is used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Use {
@@ -73,6 +110,8 @@ pub struct Column {
 pub struct Columns {
     uses: Vec<Use>,
     why: Vec<Confidence>,
+    /// What each column would be called as an attribute: for values that do not fit what was guessed.
+    own: Vec<String>,
     mailbox: usize,
     /// The first row holds headings, not a contact.
     pub has_heading: bool,
@@ -139,8 +178,29 @@ impl Columns {
             "" => Ok(None),
             wanted => find(wanted).map(Some).ok_or_else(|| no_column(what, wanted)),
         };
-        let zone = optional("zone", &mapping.zone)?;
-        let language = optional("language", &mapping.language)?;
+        // What the mapping gives a use of its own is not guessed to be something else.
+        let used = |i: usize| {
+            let named = |heading: &String| find(heading) == Some(i);
+            i == mailbox || mapping.attributes.keys().any(named) || mapping.ignore.iter().any(named)
+        };
+        let sample = |i: usize| if has_heading { second.get(i).map_or("", |cell| cell.trim()) } else { "" };
+        let guess = |headings: &[&str], fits: fn(&str) -> bool| {
+            let by = |h: &&str| names.iter().position(|name| attribute_name(name) == **h);
+            // A first row that says something else: "Language: Italian" would make every row be refused.
+            headings.iter().find_map(by).filter(|i| !used(*i) && (sample(*i).is_empty() || fits(sample(*i))))
+        };
+        let named_zone = optional("zone", &mapping.zone)?;
+        let named_language = optional("language", &mapping.language)?;
+        let zone = named_zone.or_else(|| guess(ZONE_HEADINGS, is_zone)).or_else(|| {
+            (0..names.len())
+                .find(|i| !used(*i) && Some(*i) != named_language && sample(*i).contains('/') && is_zone(sample(*i)))
+        });
+        let language = named_language.or_else(|| guess(LANGUAGE_HEADINGS, is_tag)).filter(|i| Some(*i) != zone);
+        let zone_why = |i: usize| match () {
+            () if named_zone.is_some() => Confidence::Named,
+            () if ZONE_HEADINGS.contains(&attribute_name(&names[i]).as_str()) => Confidence::Heading,
+            () => Confidence::Content,
+        };
         let mut uses = Vec::with_capacity(names.len());
         let mut why = Vec::with_capacity(names.len());
         let mut taken = std::collections::BTreeSet::new();
@@ -148,7 +208,9 @@ impl Columns {
             let named = mapping.attributes.iter().find(|(heading, _)| position(&names, heading) == Some(i));
             why.push(match named {
                 _ if i == mailbox => mailbox_why,
-                None if Some(i) == zone || Some(i) == language => Confidence::Named,
+                None if Some(i) == zone => zone_why(i),
+                None if Some(i) == language && named_language.is_none() => Confidence::Heading,
+                None if Some(i) == language => Confidence::Named,
                 None if mapping.ignore.iter().any(|heading| position(&names, heading) == Some(i)) => Confidence::Named,
                 None => Confidence::OwnName,
                 Some(_) => Confidence::Named,
@@ -169,7 +231,11 @@ impl Columns {
         for heading in mapping.attributes.keys().chain(&mapping.ignore) {
             find(heading).ok_or_else(|| no_column("named", heading))?;
         }
-        Ok(Columns { uses, why, mailbox, has_heading })
+        let own = names.iter().enumerate().map(|(i, name)| match attribute_name(name) {
+            name if name.is_empty() => format!("column_{}", i + 1),
+            name => name,
+        });
+        Ok(Columns { own: own.collect(), uses, why, mailbox, has_heading })
     }
 
     /// Each column for people, with the reason.
@@ -258,12 +324,22 @@ impl Columns {
             }
             match used {
                 Use::Mailbox | Use::Nothing => {}
-                Use::Zone => {
-                    postrider_domain::schedule::zone(text)
-                        .map_err(|e| refuse(RefusedReason::BadCell, e.to_string()))?;
-                    made.zone = Some(text.to_owned());
+                Use::Zone => match postrider_domain::schedule::zone(text) {
+                    Ok(_) => made.zone = Some(text.to_owned()),
+                    Err(e) if self.why[i] == Confidence::Named => {
+                        return Err(refuse(RefusedReason::BadCell, e.to_string()));
+                    }
+                    // Nobody said that it is one: nothing is lost and nothing refused.
+                    Err(_) => {
+                        made.attributes.insert(self.own[i].clone(), one_line(text).into());
+                    }
+                },
+                Use::Language if self.why[i] == Confidence::Named || is_tag(text) => {
+                    made.language = Some(language(text)?);
                 }
-                Use::Language => made.language = Some(language(text)?),
+                Use::Language => {
+                    made.attributes.insert(self.own[i].clone(), one_line(text).into());
+                }
                 Use::Attribute(name) => {
                     made.attributes.insert(name.clone(), one_line(text).into());
                 }
@@ -277,6 +353,15 @@ impl Columns {
 fn no_column(what: &str, wanted: &str) -> String {
     let wanted: String = wanted.chars().take(64).collect();
     format!("the {what} column `{wanted}` is not in the file: name a heading of the first row or a number from 1")
+}
+
+/// A language as an import takes it, and short enough to be no name of one.
+fn is_tag(text: &str) -> bool {
+    text.split('-').next().is_some_and(|main| (2..=3).contains(&main.len())) && language(text).is_ok()
+}
+
+fn is_zone(text: &str) -> bool {
+    postrider_domain::schedule::zone(text).is_ok()
 }
 
 /// A column by its heading, without regard to case, or by its number from 1.
@@ -377,6 +462,51 @@ mod tests {
         assert!(!bare.has_heading);
         assert_eq!(bare.describe(), ["mailbox", "attribute column_2"]);
         assert!(read(&["a", "b"], &["1", "2"]).unwrap_err().contains("mapping"));
+    }
+
+    #[test]
+    fn language_and_zone_are_guessed_unless_the_mapping_says_something() {
+        let read = |first: &[&str], second: &[&str], mapping: &Mapping| {
+            let columns = Columns::read(&texts(first), &texts(second), mapping).unwrap();
+            columns.explain().iter().map(|c| format!("{} {}", c.role, c.confidence)).collect::<Vec<_>>()
+        };
+        let plain = Mapping::default();
+        assert_eq!(
+            read(&["mail", "Lingua", "Fuso orario"], &["a@example.org", "it", "Europe/Rome"], &plain),
+            ["mailbox heading", "language heading", "zone heading"]
+        );
+        assert_eq!(
+            read(&["mail", "Język", "where"], &["a@example.org", "pl-PL", "Europe/Warsaw"], &plain),
+            ["mailbox heading", "language heading", "zone content"]
+        );
+        // What does not look like it stays what it is.
+        assert_eq!(
+            read(&["mail", "language", "zone"], &["a@example.org", "Italian", "North"], &plain),
+            ["mailbox heading", "attribute own_name", "attribute own_name"]
+        );
+        let named = Mapping {
+            attributes: [("language".to_owned(), "speaks".to_owned())].into(),
+            ignore: vec!["zone".into()],
+            ..Mapping::default()
+        };
+        assert_eq!(
+            read(&["mail", "language", "zone"], &["a@example.org", "it", "Europe/Rome"], &named),
+            ["mailbox heading", "attribute named", "ignored named"]
+        );
+        // A later row that does not fit what was guessed is not refused; one that does not fit what was named is.
+        let first = texts(&["mail", "language", "tz"]);
+        let guessed = Columns::read(&first, &texts(&["a@example.org", "it", "Europe/Rome"]), &plain).unwrap();
+        let made = guessed.candidate(&row(b"b@example.org,Italian,Rome\n")).unwrap();
+        assert_eq!((&made.language, &made.zone), (&None, &None));
+        assert_eq!(
+            (made.attributes["language"].as_str(), made.attributes["tz"].as_str()),
+            (Some("Italian"), Some("Rome"))
+        );
+        let made = guessed.candidate(&row(b"b@example.org,it,Europe/Rome\n")).unwrap();
+        assert_eq!((made.language.as_deref(), made.zone.as_deref()), (Some("it"), Some("Europe/Rome")));
+        let strict = Mapping { zone: "tz".into(), ..Mapping::default() };
+        let strict = Columns::read(&first, &[], &strict).unwrap();
+        assert!(strict.candidate(&row(b"b@example.org,it,Rome\n")).is_err());
     }
 
     #[test]

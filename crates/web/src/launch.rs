@@ -54,12 +54,10 @@ async fn attributes(web: &Web, caller: &Caller, campaign: CampaignId) -> Result<
             Err(error) => return Err(error.into()),
         }
     }
+    // A sample of the whole book, and what the newest imports read or are about to read.
+    names.extend(store.attributes(caller.workspace).await?.with_value.into_keys());
     for import in store.imports(caller.workspace, &PageRequest::first(50)).await?.items {
         names.extend(import.mapping.attributes.into_values());
-        let headings = import.detected.as_ref().and_then(|d| d.get("headings")).and_then(Value::as_array);
-        for heading in headings.into_iter().flatten().filter_map(Value::as_str) {
-            names.insert(postrider_domain::contact::attribute_name(heading));
-        }
     }
     Ok(names)
 }

@@ -17,8 +17,7 @@ export interface Column {
 
 /** Where each column goes, from what the server saw. */
 export function columnsOf(seen: Schemas['InspectView']): Column[] {
-  const taken = new Set(seen.columns.filter((c) => c.confidence !== 'own_name').map((c) => c.attribute));
-  /** The server leaves out letters with accents; people read the name, so it keeps them without the accent. */
+  const taken = new Set(seen.columns.map((c) => c.attribute));
   const free = (heading: string, number: number) => {
     const base = attributeName(heading, number);
     let name = base;
@@ -30,13 +29,13 @@ export function columnsOf(seen: Schemas['InspectView']): Column[] {
     number: c.number,
     heading: c.heading,
     use: c.role === 'ignored' ? 'ignore' : c.role === 'mailbox' || c.role === 'language' || c.role === 'zone' ? c.role : 'attribute',
-    attribute: c.attribute && c.confidence !== 'own_name' ? c.attribute : free(c.heading, c.number),
+    attribute: c.attribute ?? free(c.heading, c.number),
     sure: c.role === 'unknown' ? 'low' : c.confidence === 'named' || c.confidence === 'heading' ? 'high' : c.confidence === 'content' ? 'medium' : 'low',
     examples: c.examples,
   }));
 }
 
-/** A heading as an attribute may be named. */
+/** A heading as an attribute may be named, for columns of which the server says nothing. */
 export function attributeName(heading: string, number: number): string {
   const plain = heading
     .normalize('NFD')
