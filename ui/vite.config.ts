@@ -13,6 +13,6 @@ export default defineConfig({
   },
   // `npm run dev` shows these sources against a server that runs here; POSTRIDER_DEV names another address.
   server: {
-    proxy: Object.fromEntries(['/api', '/healthz', '/readyz'].map((path) => [path, process.env.POSTRIDER_DEV ?? 'http://127.0.0.1:8025'])),
+    proxy: Object.fromEntries(['/api', '/healthz', '/readyz', '/pictures'].map((path) => [path, process.env.POSTRIDER_DEV ?? 'http://127.0.0.1:8025'])),
   },
 });

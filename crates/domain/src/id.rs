@@ -114,6 +114,8 @@ ids! {
     TemplateId = "tpl";
     /// A saved view of the contacts.
     ViewId = "viw";
+    /// A picture for messages.
+    PictureId = "pic";
     /// A running process of the installation.
     NodeId = "nod";
     /// The unit of the queue that a node leases.

@@ -40,6 +40,7 @@ pub mod message;
 pub mod node;
 pub mod opt_out;
 pub mod page;
+pub mod picture;
 pub mod purpose;
 pub mod report;
 pub mod resolve;
@@ -50,6 +51,7 @@ pub mod series;
 pub mod session;
 pub mod settle;
 pub mod setup;
+pub mod shaping;
 pub mod site;
 pub mod suppression;
 pub mod template;
@@ -105,6 +107,8 @@ mod freeze_tests;
 mod import_tests;
 #[cfg(test)]
 mod pages_tests;
+#[cfg(test)]
+mod picture_tests;
 #[cfg(test)]
 mod queue_rig;
 #[cfg(test)]

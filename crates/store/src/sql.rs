@@ -100,6 +100,7 @@ from_ids!(
     InquiryId,
     TemplateId,
     ViewId,
+    PictureId,
     NodeId,
     LaneId,
 );

@@ -222,6 +222,7 @@ const PATH_NAMES: &[(&str, Option<&str>)] = &[
     ("inquiry", Some("inq")),
     ("template", Some("tpl")),
     ("view", Some("viw")),
+    ("picture", Some("pic")),
     ("rev", None),
     ("session", None),
     ("token", None),

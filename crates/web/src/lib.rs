@@ -21,6 +21,7 @@ pub mod caller;
 pub mod client;
 pub mod csv;
 mod error;
+mod figures;
 pub mod form;
 mod guard;
 mod health;
@@ -32,6 +33,7 @@ pub mod multipart;
 mod outer;
 mod page;
 mod pages;
+mod picture;
 pub mod problem;
 mod resource;
 pub mod rule;
@@ -122,6 +124,9 @@ struct Shared {
     openapi: Bytes,
     set_up: AtomicBool,
     log_ins: throttle::Throttle,
+    figures: figures::Figures,
+    /// One picture is worked on at a time: each may take hundreds of megabytes while it lasts.
+    easel: tokio::sync::Semaphore,
 }
 
 impl Web {
@@ -141,8 +146,16 @@ impl Web {
         self.0.openapi.clone()
     }
 
+    pub(crate) fn figures(&self) -> &figures::Figures {
+        &self.0.figures
+    }
+
     pub(crate) fn log_ins(&self) -> &throttle::Throttle {
         &self.0.log_ins
+    }
+
+    pub(crate) fn easel(&self) -> &tokio::sync::Semaphore {
+        &self.0.easel
     }
 
     /// Whether there is an administrator. Once it is so it stays so, and is not asked again.
@@ -187,5 +200,12 @@ pub fn router(config: WebConfig) -> axum::Router {
 
 fn web(config: WebConfig, openapi: Bytes) -> Web {
     let log_ins = throttle::Throttle::new(config.clock.clone());
-    Web(Arc::new(Shared { config, openapi, set_up: AtomicBool::new(false), log_ins }))
+    Web(Arc::new(Shared {
+        config,
+        openapi,
+        set_up: AtomicBool::new(false),
+        log_ins,
+        figures: figures::Figures::default(),
+        easel: tokio::sync::Semaphore::new(1),
+    }))
 }

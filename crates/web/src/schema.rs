@@ -149,7 +149,7 @@ macro_rules! closed {
 ids! {
     WorkspaceId, ContactId, ListId, PurposeId, WordingId, CampaignId, VariantId, VersionId, DeliveryId, AttemptId,
     MessageId, SuppressionId, DomainId, DkimKeyId, RouteId, AccountId, ApiKeyId, ImportId, AuditId, InquiryId,
-    TemplateId, ViewId,
+    TemplateId, ViewId, PictureId,
 }
 
 closed! {

@@ -18,6 +18,7 @@ mod import_inspect;
 mod key;
 mod list;
 mod message;
+mod picture;
 mod probe;
 mod purpose;
 mod report;
@@ -58,6 +59,7 @@ pub fn routes(api: &mut Api) {
     campaign_figures::routes(api);
     history::routes(api);
     template::routes(api);
+    picture::routes(api);
     report::routes(api);
     delivery::routes(api);
     message::routes(api);

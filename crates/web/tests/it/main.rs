@@ -9,6 +9,7 @@ mod matrix;
 mod openapi;
 mod pages;
 mod people;
+mod pictures;
 mod problems;
 mod public;
 mod secrets;

@@ -159,6 +159,10 @@ pub async fn key(router: &Router, workspace: &str, scopes: &[Scope]) -> String {
     made["secret"].as_str().unwrap().to_owned()
 }
 
+/// A GIF of one transparent pixel.
+pub const DOT: &[u8] =
+    b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x01D\0;";
+
 /// The name of a test's stores and folder must be short: it becomes part of paths.
 pub async fn both(test: &str) -> Vec<World> {
     let mut worlds = Vec::new();
@@ -240,6 +244,13 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
         "view",
         text(&post("/api/v1/views", json!({ "name": "Anna", "query": { "search": "anna" } })).await["id"]),
     );
+    let picture = local(router, &workspace, Method::POST, "/api/v1/pictures?alt=A%20dot", None).await;
+    assert_eq!(picture.status.as_u16(), 415, "nothing is no picture");
+    let mut upload = Request::builder().method(Method::POST).uri("/api/v1/pictures?alt=A%20dot&width=100");
+    upload = upload.header("postrider-workspace", &workspace);
+    let mut upload = upload.body(Body::from(DOT)).unwrap();
+    upload.extensions_mut().insert(LocalAdmin);
+    ids.insert("picture", text(&send(router, upload).await.good("picture")["id"]));
     ids.insert("rev", "1".into());
     let message = json!({
         "from": format!("shop@{name}.example.org"), "to": ["elena@example.net"], "subject": "Order", "text": "On its way."

@@ -6,6 +6,8 @@ import {
   type Block, type BlockType, type Change, type Doc, type Place, type Theme,
 } from './document';
 
+import type { PictureWish } from './pictures';
+
 /** Words of new blocks, in the language of the page. */
 const fresh = (key: string) => said('editor.new', key);
 
@@ -25,6 +27,8 @@ export class Canvas {
   refused = $state('');
   canUndo = $state(false);
   canRedo = $state(false);
+  /** A picture is being chosen. */
+  picture: PictureWish | undefined = $state.raw();
   dragged: string | undefined = $state();
   /** Where the dragged block would come to stand. */
   over: { place: Place; index: number } | undefined = $state.raw();
@@ -92,6 +96,28 @@ export class Canvas {
       this.chosen = block.id;
       this.open = block.id;
     }
+  }
+
+  /** A file was dropped or pasted: into the image block `id`, or into a new one behind it. */
+  takePicture(file: File, id: string) {
+    const found = find(this.doc, id);
+    const width = this.doc.theme.width ?? 600;
+    if (found?.block.type === 'image') {
+      const { block } = found;
+      this.picture = { file, width, alt: typeof block.alt === 'string' ? block.alt : '', done: (p) => this.set(id, { src: p.address, alt: p.alt || undefined, width: block.width ?? p.width }) };
+      return;
+    }
+    this.chosen = found ? id : this.chosen;
+    const { place, index } = this.next;
+    this.picture = {
+      file,
+      width,
+      alt: '',
+      done: (p) => {
+        this.add('image', place, index);
+        if (!this.refused) this.set(this.chosen, { src: p.address, alt: p.alt || undefined, width: p.width });
+      },
+    };
   }
 
   remove(id: string) {

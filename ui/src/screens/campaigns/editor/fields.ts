@@ -3,7 +3,7 @@
 import type { BlockType } from './document';
 
 export type Field =
-  | { name: string; kind: 'words' | 'address' | 'colour' | 'flag'; otherwise?: boolean }
+  | { name: string; kind: 'words' | 'address' | 'picture' | 'colour' | 'flag'; otherwise?: boolean }
   | { name: string; kind: 'lines' | 'code'; rows: number }
   | { name: string; kind: 'choice'; choices: readonly (string | number)[]; otherwise: string | number }
   | { name: string; kind: 'number'; least: number; most: number; unit: 'px' | '%'; otherwise?: number };
@@ -11,6 +11,7 @@ export type Field =
 const words = (name: string): Field => ({ name, kind: 'words' });
 const lines = (name: string, rows = 2): Field => ({ name, kind: 'lines', rows });
 const address = (name: string): Field => ({ name, kind: 'address' });
+const picture = (name: string): Field => ({ name, kind: 'picture' });
 const colour = (name: string): Field => ({ name, kind: 'colour' });
 const flag = (name: string, otherwise = false): Field => ({ name, kind: 'flag', otherwise });
 const choice = (name: string, choices: readonly (string | number)[], otherwise = choices[0]!): Field => ({ name, kind: 'choice', choices, otherwise });
@@ -20,7 +21,7 @@ const align = (otherwise: 'left' | 'center' = 'left') => choice('align', ['left'
 export const FIELDS: Record<BlockType, Field[]> = {
   heading: [lines('text'), choice('level', [1, 2, 3]), align(), colour('color')],
   text: [align(), pixels('size', 10, 40), colour('color')],
-  image: [address('src'), words('alt'), address('href'), pixels('width', 16, 800), align('center'), flag('rounded')],
+  image: [picture('src'), words('alt'), address('href'), pixels('width', 16, 800), align('center'), flag('rounded')],
   button: [words('label'), address('href'), align('center'), flag('full_width'), colour('color'), colour('text_color')],
   divider: [colour('color'), pixels('thickness', 1, 12, 1), { name: 'width', kind: 'number', least: 10, most: 100, unit: '%', otherwise: 100 }, choice('line', ['solid', 'dashed', 'dotted'])],
   spacer: [pixels('height', 4, 200, 24)],
@@ -28,7 +29,7 @@ export const FIELDS: Record<BlockType, Field[]> = {
   social: [align('center'), colour('color')],
   quote: [lines('text', 3), words('author'), colour('color')],
   products: [choice('layout', ['list', 'table']), words('link_label')],
-  video: [address('href'), address('image'), words('alt'), words('caption')],
+  video: [address('href'), picture('image'), words('alt'), words('caption')],
   html: [{ name: 'html', kind: 'code', rows: 8 }],
   conditional: [],
   footer: [align('center'), flag('address', true), flag('links', true), words('unsubscribe_label'), words('preferences_label'), words('privacy_label')],
