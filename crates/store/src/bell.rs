@@ -2,6 +2,9 @@
 //!
 //! A ring may be lost or doubled; who listens polls as well. It carries no data that anybody must have.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use postrider_domain::id::WorkspaceId;
 use tokio::sync::broadcast;
 
@@ -32,11 +35,12 @@ pub(crate) const CHANNEL: &str = "postrider_bell";
 #[derive(Clone)]
 pub struct Bell {
     sender: broadcast::Sender<Topic>,
+    changes: Arc<AtomicU64>,
 }
 
 impl Bell {
     pub(crate) fn new() -> Bell {
-        Bell { sender: broadcast::channel(1024).0 }
+        Bell { sender: broadcast::channel(1024).0, changes: Arc::default() }
     }
 
     /// Hears everything from now on. A slow listener loses the oldest rings and is told how many.
@@ -44,8 +48,17 @@ impl Bell {
         self.sender.subscribe()
     }
 
+    /// Grows whenever something changed that people look at; what was read before is old then.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Rings inside this process only; transactions ring by themselves after their commit.
     pub fn ring(&self, topic: Topic) {
+        match topic {
+            Topic::Campaign | Topic::Live { .. } => _ = self.changes.fetch_add(1, Ordering::AcqRel),
+            Topic::Work | Topic::Import | Topic::Inquiry => {}
+        }
         // Nobody listening is no fault.
         let _ = self.sender.send(topic);
     }

@@ -21,6 +21,7 @@ pub mod caller;
 pub mod client;
 pub mod csv;
 mod error;
+mod figures;
 pub mod form;
 mod guard;
 mod health;
@@ -123,6 +124,7 @@ struct Shared {
     openapi: Bytes,
     set_up: AtomicBool,
     log_ins: throttle::Throttle,
+    figures: figures::Figures,
     /// One picture is worked on at a time: each may take hundreds of megabytes while it lasts.
     easel: tokio::sync::Semaphore,
 }
@@ -142,6 +144,14 @@ impl Web {
 
     pub(crate) fn openapi(&self) -> Bytes {
         self.0.openapi.clone()
+    }
+
+    pub(crate) fn figures(&self) -> &figures::Figures {
+        &self.0.figures
+    }
+
+    pub(crate) fn log_ins(&self) -> &throttle::Throttle {
+        &self.0.log_ins
     }
 
     pub(crate) fn easel(&self) -> &tokio::sync::Semaphore {
@@ -195,6 +205,7 @@ fn web(config: WebConfig, openapi: Bytes) -> Web {
         openapi,
         set_up: AtomicBool::new(false),
         log_ins,
+        figures: figures::Figures::default(),
         easel: tokio::sync::Semaphore::new(1),
     }))
 }
