@@ -73,6 +73,8 @@ pub enum Command {
     Workspace(WorkspaceCommand),
     /// Look at database, clock, DNS, keys and ledger and say what is wrong.
     Doctor,
+    /// Say what a reply or a bounce means: whose fault, whether to try again, what follows.
+    Explain(ExplainArgs),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -89,6 +91,20 @@ pub struct DemoArgs {
     /// Seed of the simulated world.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// See [`Command::Explain`].
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A reply ('550 5.1.1 No such user here'), or files with messages; `-` reads one message from standard input.
+    #[arg(required = true, value_name = "REPLY|FILE")]
+    pub what: Vec<String>,
+    /// The step at which the reply came: connect, greeting, ehlo, mail, rcpt, data, dot, ….
+    #[arg(long, default_value = "rcpt")]
+    pub stage: String,
+    /// The provider, or the name of its host: gmail, microsoft, mx.example.org, ….
+    #[arg(long)]
+    pub site: Option<String>,
 }
 
 /// See [`Command::Sim`].

@@ -34,6 +34,10 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let show = if cli.json { Show::Json } else { Show::Text };
+    // Needs no server, no data folder and no settings, not even good ones.
+    if let Command::Explain(args) = &cli.command {
+        return command::explain::run(show, args);
+    }
     let config = Config::load(cli.config.as_deref(), cli.data.as_deref())?;
     match cli.command {
         Command::Serve => return serve::run(config).await,
@@ -44,6 +48,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Doctor
+        | Command::Explain(_)
         | Command::Import(_)
         | Command::ImportStatus { .. }
         | Command::Campaign(_)
@@ -68,7 +73,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn call(client: &Client, show: Show, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve | Command::Demo(_) | Command::Sim(_) | Command::Openapi => Ok(()),
+        Command::Serve | Command::Demo(_) | Command::Sim(_) | Command::Explain(_) | Command::Openapi => Ok(()),
         Command::Doctor => command::doctor::run(client, show).await,
         Command::Import(args) => command::import::run(client, show, args).await,
         Command::ImportStatus { import, wait } => command::import::status(client, show, &import, wait).await,

@@ -2,7 +2,7 @@
 //!
 //! Pure. A refusal by a remote host is a value, never an error. Must not know sockets or SQL.
 
-use postrider_domain::bounce::{BounceClass, judge as judge_reply};
+use postrider_domain::bounce::{BounceClass, RuleBook, judge_reply};
 use postrider_domain::outcome::{AttemptResult, Outcome};
 use postrider_domain::stream::InDoubtPolicy;
 use postrider_domain::suppression::SuppressionReason;
@@ -71,7 +71,7 @@ impl Ended {
 
     /// The host took the message.
     pub(crate) fn accepted(reply: &Reply) -> Ended {
-        Ended { class: None, ..from_reply(Stage::Dot, reply) }
+        from_reply(Stage::Dot, reply)
     }
 
     /// The other side said that we are too many or too fast.
@@ -82,9 +82,9 @@ impl Ended {
 }
 
 fn from_reply(stage: Stage, reply: &Reply) -> Ended {
-    let verdict = judge_reply(stage, reply);
+    let verdict = judge_reply(RuleBook::built_in(), stage, None, reply);
     // A refused login is our own fault and no recipient's: it waits until somebody has mended the route.
-    let result = match (stage, verdict.result) {
+    let result = match (stage, verdict.attempt_result()) {
         (Stage::Auth, AttemptResult::Rejected) => AttemptResult::Deferred,
         (_, result) => result,
     };
@@ -94,8 +94,8 @@ fn from_reply(stage: Stage, reply: &Reply) -> Ended {
         code: Some(reply.code),
         enhanced: reply.enhanced.as_ref().map(ToString::to_string),
         text: words(reply),
-        class: Some(verdict.class),
-        suppress: verdict.suppress,
+        class: verdict.class,
+        suppress: verdict.proof(stage),
         in_doubt: false,
         again_at: None,
     }

@@ -14,6 +14,7 @@ pub mod message_id;
 pub mod qp;
 pub mod redact;
 pub mod reply;
+pub mod report;
 pub mod request;
 pub mod stage;
 pub mod stuffing;

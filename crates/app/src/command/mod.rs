@@ -4,6 +4,7 @@ pub mod account;
 pub mod campaign;
 pub mod doctor;
 pub mod domain;
+pub mod explain;
 pub mod import;
 pub mod key;
 pub mod list;
