@@ -199,6 +199,17 @@ async fn log_in(
     Json(input): Json<LogInInput>,
 ) -> Result<Response, Problem> {
     check_origin(&headers, Origin::NotForeign)?;
+    if let Some((host, port)) = keeps_no_cookie(&headers) {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "not_encrypted",
+            format!(
+                "over plain http a browser keeps no log-in for {host}: put a reverse proxy with https in front and open its \
+                 address, or run `ssh -N -L {port}:127.0.0.1:{port} {host}` on your own computer and open http://127.0.0.1:{port} \
+                 there. The password was not looked at"
+            ),
+        ));
+    }
     if !web.log_ins().may_try(client.ip) {
         return Err(too_many());
     }
@@ -220,6 +231,22 @@ async fn log_in(
             Ok(response)
         }
     }
+}
+
+/// The host of a page that came over plain http from another machine: its browser drops cookies that are `Secure`, so that a
+/// log-in would seem to work and be forgotten at once. Programs send no `Origin` and keep the cookie themselves.
+fn keeps_no_cookie(headers: &HeaderMap) -> Option<(String, u16)> {
+    let origin = headers.get(header::ORIGIN)?.to_str().ok()?;
+    let authority = origin.strip_prefix("http://")?;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let local = host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost");
+    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
+    (!loopback && !local).then(|| (if plain { host.to_owned() } else { "server".to_owned() }, port))
 }
 
 fn set_cookie(response: &mut Response, token: &str, seconds: i64) -> Result<(), Problem> {
