@@ -2,6 +2,7 @@
 
 mod account;
 mod audit;
+mod blocks;
 mod campaign;
 mod campaign_action;
 mod campaign_figures;
@@ -28,6 +29,7 @@ mod setup;
 mod suppression;
 mod template;
 mod timeline;
+mod tls;
 mod view;
 mod workspace;
 
@@ -53,11 +55,13 @@ pub fn routes(api: &mut Api) {
     suppression::routes(api);
     domain::routes(api);
     route::routes(api);
+    tls::routes(api);
     probe::routes(api);
     campaign::routes(api);
     campaign_action::routes(api);
     campaign_figures::routes(api);
     history::routes(api);
+    blocks::routes(api);
     template::routes(api);
     picture::routes(api);
     report::routes(api);
