@@ -493,6 +493,23 @@ async fn secrets_are_sealed_and_the_right_one_comes_back() {
         assert!(!moved.has_password, "a password does not follow to another host");
         store.make_default_route(home.workspace, &BY, two.id).await.unwrap();
         assert_eq!(store.default_route(home.workspace).await.unwrap().unwrap().id, two.id);
+        let refusal = async |id| match store.remove_route(home.workspace, &BY, id).await {
+            Err(StoreError::Conflict { message }) => message,
+            other => panic!("{}: {other:?}", store.kind),
+        };
+        assert!(refusal(two.id).await.contains("default"), "mail without a route of its own leaves by it");
+        let named = NewCampaign {
+            name: "June".into(),
+            objective: Objective::Information,
+            audience: Audience::default(),
+            policy: None,
+            route: Some(one.id),
+            draft: Draft::default(),
+        };
+        let named = store.create_campaign(home.workspace, &BY, named).await.unwrap().id;
+        assert!(refusal(one.id).await.contains("the draft “June” names it"));
+        store.delete_campaign(home.workspace, &BY, named).await.unwrap();
+        store.make_default_route(home.workspace, &BY, one.id).await.unwrap();
         store.remove_route(home.workspace, &BY, two.id).await.unwrap();
         assert_eq!(store.default_route(home.workspace).await.unwrap().unwrap().id, one.id);
         let quota = async |n| store.take_route_quota(home.workspace, one.id, 1, n, 10).await.unwrap();

@@ -44,6 +44,8 @@ pub struct Contact {
     pub created_at: i64,
     /// When it changed last, i64 milliseconds UTC.
     pub updated_at: i64,
+    /// Grows by one with each change of mailbox, attributes, language or zone.
+    pub rev: i64,
 }
 
 impl std::fmt::Debug for Contact {
@@ -96,6 +98,8 @@ impl NewContact {
 /// What changes in a contact; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ContactChange {
+    /// The revision that was looked at; with another one stored, the change is refused.
+    pub rev: Option<i64>,
     /// Another mailbox, with the result of its check.
     pub mailbox: Option<(Mailbox, AddressCheck)>,
     /// Attributes to set; a null value takes the attribute away; others stay.
@@ -141,6 +145,7 @@ impl Contact {
             source: row.text_opt("source")?,
             created_at: row.int("created_at")?,
             updated_at: row.int("updated_at")?,
+            rev: row.int("rev")?,
         })
     }
 }
@@ -203,6 +208,7 @@ impl Store {
             source: new.source,
             created_at: now,
             updated_at: now,
+            rev: 1,
         };
         let mut tx = self.begin(Lane::Web).await?;
         let made = tx
@@ -254,7 +260,7 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT id, mailbox, domain, {json attributes} AS attributes, zone, language, address_state, marks, \
-                     hint, source, created_at, updated_at FROM contact \
+                     hint, source, created_at, updated_at, rev FROM contact \
                      WHERE workspace_id = $1 AND id = $2 AND erased_at IS NULL"
                 ),
                 args![workspace, id],
@@ -274,7 +280,7 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT id, mailbox, domain, {json attributes} AS attributes, zone, language, address_state, marks, \
-                     hint, source, created_at, updated_at FROM contact \
+                     hint, source, created_at, updated_at, rev FROM contact \
                      WHERE workspace_id = $1 AND mailbox_norm = $2 AND erased_at IS NULL"
                 ),
                 args![workspace, mailbox.normalised()],
@@ -309,7 +315,7 @@ impl Store {
                     .all(
                         sql!(
                             "SELECT id, mailbox, domain, {json attributes} AS attributes, zone, language, address_state, \
-                             marks, hint, source, created_at, updated_at FROM contact \
+                             marks, hint, source, created_at, updated_at, rev FROM contact \
                              WHERE workspace_id = $1 AND id < $2 AND erased_at IS NULL ORDER BY id DESC LIMIT $3"
                         ),
                         args![workspace, before, limit + 1],
@@ -329,10 +335,10 @@ impl Store {
         self.counted(workspace, None, CONTACTS).await
     }
 
-    /// Changes the fields that are named.
+    /// Changes the fields that are named; with `rev`, only what has that revision still.
     ///
     /// # Errors
-    /// The workspace has no such contact, another contact has the new mailbox, or a field is refused.
+    /// The workspace has no such contact, it has another revision, another contact has the new mailbox, or a field is refused.
     pub async fn change_contact(
         &self,
         workspace: WorkspaceId,
@@ -342,6 +348,11 @@ impl Store {
     ) -> Result<Contact> {
         let mut tx = self.begin(Lane::Web).await?;
         let mut contact = self.contact_for_update(&mut tx, workspace, id).await?;
+        if change.rev.is_some_and(|rev| rev != contact.rev) {
+            return Err(conflict(
+                "change the contact: somebody else, or an import, changed it in the meantime; look at it again and repeat",
+            ));
+        }
         let mut fields = Vec::new();
         if let Some(values) = change.attributes {
             for (name, value) in values {
@@ -363,9 +374,10 @@ impl Store {
         }
         check_fields(&contact.attributes, contact.zone.as_deref(), contact.language.as_deref(), None)?;
         contact.updated_at = self.now();
+        contact.rev += 1;
         tx.execute(
             sql!(
-                "UPDATE contact SET attributes = {jsonb $3}, zone = $4, language = $5, updated_at = $6 \
+                "UPDATE contact SET attributes = {jsonb $3}, zone = $4, language = $5, updated_at = $6, rev = rev + 1 \
                  WHERE workspace_id = $1 AND id = $2"
             ),
             args![
@@ -447,7 +459,7 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT id, mailbox, domain, {json attributes} AS attributes, zone, language, address_state, marks, \
-                     hint, source, created_at, updated_at FROM contact \
+                     hint, source, created_at, updated_at, rev FROM contact \
                      WHERE workspace_id = $1 AND id = $2 AND erased_at IS NULL {for_update}"
                 ),
                 args![workspace, id],

@@ -91,7 +91,7 @@ impl Store {
             .all(
                 sql!(
                     "SELECT id, mailbox, mailbox_norm, domain, {json attributes} AS attributes, zone, language, \
-                     address_state, marks, hint, source, created_at, updated_at FROM contact \
+                     address_state, marks, hint, source, created_at, updated_at, rev FROM contact \
                      WHERE workspace_id = $1 AND mailbox_norm >= $2 AND mailbox_norm < $3 AND mailbox_norm > $4 \
                      AND erased_at IS NULL ORDER BY mailbox_norm LIMIT $5"
                 ),
@@ -120,7 +120,7 @@ impl Store {
             .all(
                 sql!(
                     "SELECT c.id, c.mailbox, c.domain, {json c.attributes} AS attributes, c.zone, c.language, \
-                     c.address_state, c.marks, c.hint, c.source, c.created_at, c.updated_at \
+                     c.address_state, c.marks, c.hint, c.source, c.created_at, c.updated_at, c.rev \
                      FROM membership m JOIN contact c ON c.id = m.contact_id \
                      WHERE m.list_id = $2 AND m.contact_id > $3 AND c.workspace_id = $1 AND c.erased_at IS NULL \
                      AND c.mailbox_norm >= $4 AND c.mailbox_norm < $5 ORDER BY m.contact_id LIMIT $6"

@@ -4,16 +4,21 @@
 //! a database without fresh statistics must find the same way. Must not decide what a row says: that is
 //! [`crate::report::DeliveryRow`].
 
+use postrider_domain::bounce::BounceClass;
+use postrider_domain::contact::has_control;
 use postrider_domain::id::{CampaignId, ContactId, MessageId, WorkspaceId};
 use postrider_domain::outcome::{OutcomeKind, ReportStatus};
 
 use crate::Store;
 use crate::counter::{HELD, IN_DOUBT};
 use crate::error::Result;
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageRequest, after_prefix};
 use crate::read::not_found;
 use crate::report::DeliveryRow;
 use crate::sql::{args, sql};
+
+/// Pages of a search that are read to fill one with a rare status.
+const SEARCH_LOOKS: usize = 20;
 
 impl Store {
     /// All deliveries of a campaign in the order of their contacts, which is that of the unique index. The workspace is
@@ -82,6 +87,98 @@ impl Store {
             .await?;
         let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
         Ok(Page::cut(rows, limit, "delivery-outcome", |row| row.id.get()))
+    }
+
+    /// The refused deliveries whose last attempt was judged so.
+    pub(crate) async fn deliveries_bounced(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        class: BounceClass,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        let after: i64 = page.position("delivery-bounced")?.unwrap_or(0);
+        let limit = page.rows();
+        let rows = self
+            .read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.stream, d.outcome, d.reason, \
+                     d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, d.last_text, \
+                     CAST(NULL AS BIGINT) AS ready_at, CAST(NULL AS TEXT) AS held_reason, \
+                     CAST(NULL AS BIGINT) AS doubt_epoch FROM delivery d \
+                     WHERE d.workspace_id = $1 AND d.campaign_id = $2 AND d.outcome = 'rejected' AND d.id > $3 \
+                     AND coalesce((SELECT a.class FROM attempt a WHERE a.delivery_id = d.id AND a.n = d.attempts), \
+                     'unknown') = $4 ORDER BY d.id LIMIT $5"
+                ),
+                args![workspace, campaign, after, class.as_str(), limit + 1],
+            )
+            .await?;
+        let rows = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, limit, "delivery-bounced", |row| row.id.get()))
+    }
+
+    /// Deliveries of a campaign to mailboxes that begin with a text, case ignored, by mailbox; with one status if named.
+    ///
+    /// # Errors
+    /// The workspace has no such campaign, or the cursor is foreign.
+    pub async fn find_deliveries(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        prefix: &str,
+        status: Option<ReportStatus>,
+        page: &PageRequest,
+    ) -> Result<Page<DeliveryRow>> {
+        self.campaign_exists(workspace, campaign).await?;
+        let mut last: String = page.position("delivery-mailbox")?.unwrap_or_default();
+        if has_control(prefix) {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        let prefix = prefix.trim().to_lowercase();
+        let end = after_prefix(&prefix).unwrap_or_else(|| "\u{10FFFF}".into());
+        let limit = page.rows();
+        let mut found = Vec::new();
+        // Few rows begin with what somebody typed, so the status is looked at after they are read; never without end.
+        for _ in 0..SEARCH_LOOKS {
+            let rows = self
+                .read()
+                .await?
+                .all(
+                    sql!(
+                        "SELECT d.id, d.campaign_id, d.message_id, d.contact_id, d.mailbox, d.mailbox_norm, d.stream, \
+                         d.outcome, d.reason, d.outcome_at, d.attempts, d.max_attempts, d.last_result, d.last_at, \
+                         d.last_text, (SELECT q.ready_at FROM queue q WHERE q.delivery_id = d.id) AS ready_at, \
+                         (SELECT q.held_reason FROM queue q WHERE q.delivery_id = d.id) AS held_reason, \
+                         (SELECT q.doubt_epoch FROM queue q WHERE q.delivery_id = d.id) AS doubt_epoch FROM \
+                         (SELECT * FROM delivery WHERE campaign_id = $2 AND mailbox_norm >= $3 AND mailbox_norm < $4 \
+                         AND mailbox_norm > $5 ORDER BY mailbox_norm LIMIT $6) d \
+                         WHERE d.workspace_id = $1 ORDER BY d.mailbox_norm"
+                    ),
+                    args![workspace, campaign, prefix.as_str(), end.as_str(), last.as_str(), limit + 1],
+                )
+                .await?;
+            let many = rows.len();
+            for row in &rows {
+                let norm = row.text("mailbox_norm")?;
+                let shown = DeliveryRow::read(row)?;
+                last.clone_from(&norm);
+                if status.is_none_or(|status| status == shown.status) {
+                    found.push((norm, shown));
+                }
+            }
+            let enough = usize::try_from(limit).unwrap_or(usize::MAX);
+            if many <= enough {
+                return Ok(Page::cut(found, limit, "delivery-mailbox", |(norm, _)| norm.clone()).map(|(_, row)| row));
+            }
+            if found.len() > enough {
+                break;
+            }
+        }
+        let next = Page::<DeliveryRow>::after("delivery-mailbox", &last);
+        let page = Page::cut(found, limit, "delivery-mailbox", |(norm, _)| norm.clone()).map(|(_, row)| row);
+        Ok(Page { next: page.next.or(Some(next)), items: page.items })
     }
 
     pub(crate) async fn deliveries_open(

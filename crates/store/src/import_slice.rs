@@ -230,7 +230,7 @@ impl Store {
             tx.execute(
                 sql!(
                     "UPDATE contact SET attributes = {jsonb r.a}, zone = r.z, language = r.l, address_state = r.s, \
-                     marks = r.k, hint = r.h, updated_at = $3 \
+                     marks = r.k, hint = r.h, updated_at = $3, rev = contact.rev + 1 \
                      FROM {rows $1 (id bigint, a text, z text, l text, s text, k text, h text)} r \
                      WHERE contact.id = r.id AND contact.workspace_id = $2"
                 ),

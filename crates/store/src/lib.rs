@@ -17,6 +17,7 @@ pub mod clock;
 pub mod closures;
 pub mod consent;
 pub mod contact;
+pub mod contact_bulk;
 pub mod contact_pages;
 pub mod counter;
 pub mod doctor;
@@ -95,6 +96,8 @@ mod access_tests;
 mod book_rig;
 #[cfg(test)]
 mod book_tests;
+#[cfg(test)]
+mod bulk_tests;
 #[cfg(test)]
 mod catalogue_tests;
 #[cfg(test)]

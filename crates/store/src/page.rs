@@ -84,6 +84,11 @@ impl<T> Page<T> {
         Page { items, next }
     }
 
+    /// The cursor behind a row that is not shown.
+    pub(crate) fn after<P: Serialize>(tag: &str, position: &P) -> String {
+        cursor(tag, position)
+    }
+
     /// The same page with other rows.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(change).collect(), next: self.next }

@@ -158,6 +158,8 @@ pub struct ExclusionRow {
 pub enum DeliveriesOf {
     /// Of a campaign, with one status if named.
     Campaign(CampaignId, Option<ReportStatus>),
+    /// Refused ones of a campaign, for one reason as their last attempt was judged.
+    Bounced(CampaignId, BounceClass),
     /// Of a contact, newest first.
     Contact(ContactId),
     /// Of a single message.
@@ -319,7 +321,31 @@ impl Store {
             .int("n")
     }
 
-    async fn campaign_exists(&self, workspace: WorkspaceId, campaign: CampaignId) -> Result<()> {
+    /// Why a campaign's refused deliveries were refused, as their last attempts were judged; looks at most at 200,000.
+    ///
+    /// # Errors
+    /// The workspace has no such campaign.
+    pub async fn bounces(&self, workspace: WorkspaceId, campaign: CampaignId) -> Result<Vec<(BounceClass, i64)>> {
+        self.campaign_exists(workspace, campaign).await?;
+        self.read()
+            .await?
+            .all(
+                sql!(
+                    "SELECT coalesce(a.class, 'unknown') AS class, count(*) AS n FROM \
+                     (SELECT id, attempts FROM delivery WHERE workspace_id = $1 AND campaign_id = $2 \
+                     AND outcome = 'rejected' ORDER BY id LIMIT $3) d \
+                     LEFT JOIN attempt a ON a.delivery_id = d.id AND a.n = d.attempts \
+                     GROUP BY coalesce(a.class, 'unknown') ORDER BY n DESC, class"
+                ),
+                args![workspace, campaign, EXPIRED_LOOK],
+            )
+            .await?
+            .iter()
+            .map(|row| Ok((word(row, "class", BounceClass::parse)?, row.int("n")?)))
+            .collect()
+    }
+
+    pub(crate) async fn campaign_exists(&self, workspace: WorkspaceId, campaign: CampaignId) -> Result<()> {
         self.read()
             .await?
             .opt(sql!("SELECT id FROM campaign WHERE workspace_id = $1 AND id = $2"), args![workspace, campaign])
@@ -349,6 +375,10 @@ impl Store {
                     Some((kind, broken)) => self.deliveries_settled(workspace, campaign, kind, broken, page).await,
                     None => self.deliveries_open(workspace, campaign, status, page).await,
                 }
+            }
+            DeliveriesOf::Bounced(campaign, class) => {
+                self.campaign_exists(workspace, campaign).await?;
+                self.deliveries_bounced(workspace, campaign, class, page).await
             }
             DeliveriesOf::Contact(contact) => self.deliveries_of_contact(workspace, contact, page).await,
             DeliveriesOf::Message(message) => self.deliveries_of_message(workspace, message, page).await,
@@ -439,6 +469,20 @@ impl Store {
         campaign: CampaignId,
         page: &PageRequest,
     ) -> Result<Page<ExclusionRow>> {
+        self.exclusions_for(workspace, campaign, None, page).await
+    }
+
+    /// As [`Store::exclusions`], for one reason if named.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn exclusions_for(
+        &self,
+        workspace: WorkspaceId,
+        campaign: CampaignId,
+        reason: Option<Withheld>,
+        page: &PageRequest,
+    ) -> Result<Page<ExclusionRow>> {
         self.campaign_exists(workspace, campaign).await?;
         let after: i64 = page.position("exclusion")?.unwrap_or(0);
         let limit = page.rows();
@@ -449,9 +493,10 @@ impl Store {
                 sql!(
                     "SELECT e.contact_id, coalesce(c.mailbox, '') AS mailbox, e.reason, e.at FROM exclusion e \
                      LEFT JOIN contact c ON c.id = e.contact_id AND c.workspace_id = e.workspace_id \
-                     WHERE e.campaign_id = $2 AND e.workspace_id = $1 AND e.contact_id > $3 ORDER BY e.contact_id LIMIT $4"
+                     WHERE e.campaign_id = $2 AND e.workspace_id = $1 AND e.contact_id > $3 \
+                     AND (CAST($5 AS TEXT) IS NULL OR e.reason = $5) ORDER BY e.contact_id LIMIT $4"
                 ),
-                args![workspace, campaign, after, limit + 1],
+                args![workspace, campaign, after, limit + 1, reason.map(|r| r.as_str())],
             )
             .await?;
         let rows = rows

@@ -1,5 +1,6 @@
 //! Report rows, totals, timeline and the facts for `doctor`, on both databases.
 
+use postrider_domain::bounce::BounceClass;
 use postrider_domain::gate::Withheld;
 use postrider_domain::id::DeliveryId;
 use postrider_domain::outcome::{AttemptResult, Outcome, ReportStatus};
@@ -90,6 +91,14 @@ async fn each_row_says_when_what_why_and_which_attempt_of_how_many() {
         assert_eq!((report.ledger.frozen, report.ledger.queued, report.ledger.in_doubt), (8, 3, 1));
         assert_eq!((report.ledger.expired, report.attempts, report.withheld["suppressed"]), (2, 5, 1));
         assert_eq!(store.timeouts(workspace, campaign).await.unwrap(), 1);
+        // Nobody judged it: it counts as unknown, and the number leads to its row.
+        assert_eq!(store.bounces(workspace, campaign).await.unwrap(), [(BounceClass::Unknown, 1)]);
+        let bounced = async |class| {
+            let of = DeliveriesOf::Bounced(campaign, class);
+            store.deliveries(workspace, of, &PageRequest::first(9)).await.unwrap().items
+        };
+        assert_eq!(bounced(BounceClass::Unknown).await.iter().map(|r| r.id).collect::<Vec<_>>(), [made[1].0]);
+        assert_eq!(bounced(BounceClass::MailboxFull).await.len(), 0);
         let attempts = store.attempts(workspace, AttemptsOf::Campaign(campaign), &PageRequest::first(3)).await.unwrap();
         assert!(attempts.items.len() == 3 && attempts.next.is_some());
         let one = store.attempts(workspace, AttemptsOf::Delivery(made[1].0), &PageRequest::first(3)).await.unwrap();

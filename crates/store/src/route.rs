@@ -11,7 +11,7 @@ use crate::Store;
 use crate::actor::Actor;
 use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
-use crate::read::{json, not_found, refused, to_json};
+use crate::read::{conflict, json, not_found, refused, to_json};
 use crate::secret::Secret;
 use crate::sql::{Row, args, sql};
 
@@ -224,23 +224,48 @@ impl Store {
         tx.commit().await
     }
 
-    /// Removes a route that no campaign names. If it was the default, the oldest other one becomes it.
+    /// Removes a route that is not the default one and that no campaign names.
     ///
     /// # Errors
-    /// The workspace has no such route, or a campaign names it.
+    /// The workspace has no such route, it is the default one, or a campaign names it.
     pub async fn remove_route(&self, workspace: WorkspaceId, by: &Actor, id: RouteId) -> Result<()> {
         let mut tx = self.begin(Lane::Web).await?;
         tx.opt(sql!("SELECT id FROM workspace WHERE id = $1 {for_update}"), args![workspace])
             .await?
             .ok_or_else(|| not_found("workspace"))?;
+        let route = tx
+            .opt(sql!("SELECT is_default FROM route WHERE workspace_id = $1 AND id = $2"), args![workspace, id])
+            .await?
+            .ok_or_else(|| not_found("route"))?;
+        if route.bool("is_default")? {
+            return Err(conflict(
+                "remove the route: it is the default one, by which campaigns and messages without a route of their own \
+                 leave; make another route the default first",
+            ));
+        }
         let used = tx
             .opt(
-                sql!("SELECT id FROM campaign WHERE workspace_id = $1 AND route_id = $2 LIMIT 1"),
+                sql!(
+                    "SELECT name, state FROM campaign WHERE workspace_id = $1 AND route_id = $2 \
+                     ORDER BY CASE WHEN state IN ('freezing', 'sending', 'paused', 'scheduled') THEN 0 ELSE 1 END, id LIMIT 1"
+                ),
                 args![workspace, id],
             )
             .await?;
-        if used.is_some() {
-            return Err(refused("remove the route: a campaign names it; its report would lose it"));
+        if let Some(row) = used {
+            let name = row.text("name")?;
+            return Err(conflict(match row.text("state")?.as_str() {
+                "freezing" | "sending" | "paused" | "scheduled" => format!(
+                    "remove the route: the campaign \u{201c}{name}\u{201d} is leaving or will leave by it; wait until it is \
+                     done, or stop it"
+                ),
+                "draft" | "missed" => format!(
+                    "remove the route: the draft \u{201c}{name}\u{201d} names it; choose another route there first"
+                ),
+                _ => format!(
+                    "remove the route: the campaign \u{201c}{name}\u{201d} left by it, and its report would lose it"
+                ),
+            }));
         }
         tx.execute(
             sql!("DELETE FROM route_use WHERE route_id = (SELECT id FROM route WHERE workspace_id = $1 AND id = $2)"),
@@ -252,14 +277,6 @@ impl Store {
         if gone == 0 {
             return Err(not_found("route"));
         }
-        tx.execute(
-            sql!(
-                "UPDATE route SET is_default = $2 WHERE id = (SELECT min(id) FROM route WHERE workspace_id = $1) \
-                 AND NOT EXISTS (SELECT 1 FROM route r WHERE r.workspace_id = $1 AND r.is_default = $2)"
-            ),
-            args![workspace, true],
-        )
-        .await?;
         self.note(&mut tx, Some(workspace), by, "route.remove", &id.to_string(), json!({})).await?;
         tx.commit().await
     }

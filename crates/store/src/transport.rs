@@ -328,7 +328,7 @@ mod tests {
     use crate::testing::{TestStore, open_postgres, open_sqlite, write_book};
 
     async fn story(store: TestStore) {
-        let book = write_book(&store, 1, &RetryPolicy::for_campaigns()).await.unwrap();
+        let book = write_book(&store, 1, &RetryPolicy::preset("rehearsal").expect("a preset")).await.unwrap();
         let by = Actor::Console;
         assert_eq!(store.sts_policy("a.example").await.unwrap(), None);
         let policy = StsRow {

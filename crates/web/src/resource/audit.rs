@@ -4,13 +4,14 @@ use axum::extract::State;
 use axum::http::Method;
 use postrider_domain::access::Scope;
 use postrider_domain::id::AuditId;
-use postrider_store::audit::AuditLine;
+use postrider_store::actor::ActorKind;
+use postrider_store::audit::{AuditFilter, AuditLine};
 use serde_json::Value;
 
 use crate::Web;
 use crate::api::{Api, Op};
 use crate::caller::Caller;
-use crate::input::{Paging, Query};
+use crate::input::Query;
 use crate::page::{Listed, listing, paging};
 use crate::rule::Rule;
 use crate::schema::{self as s, Time};
@@ -21,9 +22,33 @@ pub fn routes(api: &mut Api) {
         Method::GET,
         "/api/v1/audit",
         Rule::Scope(Scope::Admin),
-        Op::new("audit", "list_audit", "Who did what to which object").gives_page::<AuditView>("Lines, newest first."),
+        Op::new("audit", "list_audit", "Who did what to which object")
+            .query::<AuditQuery>()
+            .gives_page::<AuditView>("Lines, newest first."),
         list,
     );
+}
+
+/// Which lines are shown.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    /// By whom: a kind (`account`, `key`, `console`, `engine`, `person`) or the id of an account or a key.
+    actor: Option<String>,
+    /// Acts whose name begins so: `campaign.` or `campaign.start`.
+    action: Option<String>,
+    /// On the object with this id.
+    object: Option<String>,
+    /// From this time on.
+    #[param(value_type = Option<Time>)]
+    from: Option<Time>,
+    /// Before this time.
+    #[param(value_type = Option<Time>)]
+    until: Option<Time>,
+    #[param(ignore)]
+    limit: Option<u32>,
+    #[param(ignore)]
+    cursor: Option<String>,
 }
 
 /// One line.
@@ -61,7 +86,18 @@ impl From<AuditLine> for AuditView {
     }
 }
 
-async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<Paging>) -> Listed<AuditView> {
+async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<AuditQuery>) -> Listed<AuditView> {
     let page = paging(query.limit, query.cursor)?;
-    Ok(listing(web.store().audit(caller.workspace, &page).await?))
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let actor = given(query.actor);
+    let kind = actor.as_deref().and_then(ActorKind::parse);
+    let filter = AuditFilter {
+        actor_kind: kind,
+        actor: actor.filter(|_| kind.is_none()),
+        action: given(query.action),
+        object: given(query.object),
+        from: query.from.map(|at| at.0),
+        until: query.until.map(|at| at.0),
+    };
+    Ok(listing(web.store().find_audit(caller.workspace, &filter, &page).await?))
 }

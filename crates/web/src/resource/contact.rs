@@ -4,9 +4,11 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
+use postrider_domain::consent::ConsentState;
 use postrider_domain::contact::{AddressMark, AddressState, Attributes};
-use postrider_domain::id::{ContactId, ListId};
+use postrider_domain::id::{ContactId, ListId, PurposeId};
 use postrider_mail::mailbox::{Mailbox, is_disposable, is_role_account, typo_hint};
+use postrider_store::StoreError;
 use postrider_store::contact::{AddressCheck, Contact, ContactChange, ContactFilter, NewContact};
 use serde_json::{Value, json};
 
@@ -122,6 +124,8 @@ struct ContactInput {
 #[derive(serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ContactPatch {
+    /// The revision that was looked at; with another one stored, nothing is changed (409 `outdated`).
+    rev: Option<i64>,
     /// Another mailbox.
     mailbox: Option<String>,
     /// Attributes to set; null takes one away.
@@ -170,6 +174,41 @@ pub struct ContactView {
     created_at: Time,
     /// When it changed last.
     updated_at: Time,
+    /// Give it back with a change, so that nothing is overwritten that somebody else wrote meanwhile.
+    rev: i64,
+    /// What was said for each purpose of which anything is known.
+    consents: Vec<ConsentMark>,
+}
+
+/// How a consent of a contact stands.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub struct ConsentMark {
+    /// The purpose.
+    #[schema(value_type = s::PurposeId)]
+    purpose: PurposeId,
+    /// How it stands.
+    #[schema(value_type = s::ConsentState)]
+    state: ConsentState,
+}
+
+impl ContactView {
+    /// Fills in the consents of contacts that are shown.
+    async fn with_consents(web: &Web, caller: &Caller, views: &mut [ContactView]) -> Result<(), Problem> {
+        let ids: Vec<ContactId> = views.iter().map(|view| view.id).collect();
+        for (contact, purpose, state) in web.store().consents_of_many(caller.workspace, &ids).await? {
+            if let Some(view) = views.iter_mut().find(|view| view.id == contact) {
+                view.consents.push(ConsentMark { purpose, state });
+            }
+        }
+        Ok(())
+    }
+
+    async fn whole(web: &Web, caller: &Caller, contact: Contact) -> Result<axum::Json<ContactView>, Problem> {
+        let mut views = [ContactView::from(contact)];
+        ContactView::with_consents(web, caller, &mut views).await?;
+        let [view] = views;
+        Ok(axum::Json(view))
+    }
 }
 
 impl From<Contact> for ContactView {
@@ -186,6 +225,8 @@ impl From<Contact> for ContactView {
             source: c.source,
             created_at: Time(c.created_at),
             updated_at: Time(c.updated_at),
+            rev: c.rev,
+            consents: Vec::new(),
         }
     }
 }
@@ -230,7 +271,9 @@ pub fn check(mailbox: &Mailbox) -> AddressCheck {
 async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<ContactQuery>) -> Listed<ContactView> {
     let page = paging(query.limit, query.cursor)?;
     let filter = ContactFilter { mailbox_prefix: query.search.filter(|s| !s.is_empty()), list: query.list };
-    Ok(listing(web.store().contacts(caller.workspace, &filter, &page).await?))
+    let mut page = listing(web.store().contacts(caller.workspace, &filter, &page).await?);
+    ContactView::with_consents(&web, &caller, &mut page.items).await?;
+    Ok(page)
 }
 
 async fn create(State(web): State<Web>, caller: Caller, Json(input): Json<ContactInput>) -> Result<Response, Problem> {
@@ -256,7 +299,8 @@ async fn get(
     caller: Caller,
     Path(id): Path<ContactId>,
 ) -> Result<axum::Json<ContactView>, Problem> {
-    Ok(axum::Json(web.store().contact(caller.workspace, id).await?.into()))
+    let contact = web.store().contact(caller.workspace, id).await?;
+    ContactView::whole(&web, &caller, contact).await
 }
 
 async fn change(
@@ -267,6 +311,7 @@ async fn change(
 ) -> Result<axum::Json<ContactView>, Problem> {
     let mailbox = input.mailbox.as_deref().map(mailbox).transpose()?;
     let change = ContactChange {
+        rev: input.rev,
         mailbox: mailbox.map(|mailbox| {
             let found = check(&mailbox);
             (mailbox, found)
@@ -275,7 +320,22 @@ async fn change(
         zone: input.zone,
         language: input.language,
     };
-    Ok(axum::Json(web.store().change_contact(caller.workspace, &caller.actor, id, change).await?.into()))
+    match web.store().change_contact(caller.workspace, &caller.actor, id, change).await {
+        Ok(changed) => ContactView::whole(&web, &caller, changed).await,
+        Err(StoreError::Conflict { message }) => {
+            let present = web.store().contact(caller.workspace, id).await?;
+            if input.rev.is_none_or(|rev| rev == present.rev) {
+                return Err(StoreError::Conflict { message }.into());
+            }
+            let present = ContactView::whole(&web, &caller, present).await?.0;
+            Err(Problem::outdated(
+                "somebody else, or an import, changed this contact in the meantime: nothing was overwritten. `current` is \
+                 what is stored now; repeat the change with its `rev`",
+                serde_json::to_value(present).map_err(|_| Problem::internal())?,
+            ))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn erase(State(web): State<Web>, caller: Caller, Path(id): Path<ContactId>) -> Result<StatusCode, Problem> {

@@ -9,6 +9,7 @@ mod campaign_figures;
 mod campaign_view;
 mod consent;
 mod contact;
+mod contact_bulk;
 mod delivery;
 mod doctor;
 mod domain;
@@ -45,6 +46,7 @@ pub fn routes(api: &mut Api) {
     key::routes(api);
     audit::routes(api);
     contact::routes(api);
+    contact_bulk::routes(api);
     view::routes(api);
     consent::routes(api);
     timeline::routes(api);

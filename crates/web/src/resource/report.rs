@@ -8,6 +8,7 @@ use axum::http::Method;
 use axum::response::Response;
 use bytes::Bytes;
 use postrider_domain::access::Scope;
+use postrider_domain::bounce::BounceClass;
 use postrider_domain::campaign::CampaignState;
 use postrider_domain::gate::Withheld;
 use postrider_domain::id::{CampaignId, ContactId};
@@ -22,8 +23,8 @@ use crate::Web;
 use crate::api::{Api, Op};
 use crate::caller::Caller;
 use crate::csv;
-use crate::input::{Paging, Path, Query};
-use crate::page::{Listed, listing, paging};
+use crate::input::{Path, Query};
+use crate::page::{Listed, listing, paging, whole};
 use crate::problem::Problem;
 use crate::resource::delivery::{DeliveryView, rows_csv};
 use crate::rule::Rule;
@@ -64,9 +65,19 @@ pub fn routes(api: &mut Api) {
     );
     api.add(
         Method::GET,
+        "/api/v1/campaigns/{campaign}/bounces",
+        read,
+        Op::new("reports", "campaign_bounces", "Why deliveries were refused, and how many for each reason")
+            .about("As the last attempts were judged. At most 200,000 refused deliveries are looked at.")
+            .gives_list::<BounceView>("The most frequent first."),
+        bounces,
+    );
+    api.add(
+        Method::GET,
         "/api/v1/campaigns/{campaign}/exclusions",
         read,
         Op::new("reports", "campaign_exclusions", "Who was left out when the audience was frozen, and why")
+            .query::<ExclusionQuery>()
             .gives_page::<ExclusionView>("Contacts with the reason."),
         exclusions,
     );
@@ -74,7 +85,7 @@ pub fn routes(api: &mut Api) {
         Method::GET,
         "/api/v1/campaigns/{campaign}/exclusions.csv",
         export,
-        Op::new("reports", "export_exclusions", "The same as a file").gives_content(
+        Op::new("reports", "export_exclusions", "The same as a file").query::<ExclusionFilter>().gives_content(
             200,
             "text/csv",
             "mailbox, reason, at, contact.",
@@ -98,6 +109,11 @@ struct RowQuery {
     /// With this status only.
     #[param(value_type = Option<s::ReportStatus>)]
     status: Option<ReportStatus>,
+    /// Mailboxes that begin with this text, in their order.
+    search: Option<String>,
+    /// Refused ones that were judged so; without `status` and `search`.
+    #[param(value_type = Option<s::BounceClass>)]
+    class: Option<BounceClass>,
     #[param(ignore)]
     limit: Option<u32>,
     #[param(ignore)]
@@ -111,6 +127,44 @@ struct RowFilter {
     /// With this status only.
     #[param(value_type = Option<s::ReportStatus>)]
     status: Option<ReportStatus>,
+}
+
+/// Who is shown of those who were left out.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ExclusionQuery {
+    /// Left out for this reason only.
+    #[param(value_type = Option<s::Withheld>)]
+    reason: Option<Withheld>,
+    #[param(ignore)]
+    limit: Option<u32>,
+    #[param(ignore)]
+    cursor: Option<String>,
+}
+
+/// Who goes into the file.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ExclusionFilter {
+    /// Left out for this reason only.
+    #[param(value_type = Option<s::Withheld>)]
+    reason: Option<Withheld>,
+}
+
+/// Refused deliveries of one kind.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct BounceView {
+    /// Why, as the last attempt was judged.
+    #[schema(value_type = s::BounceClass)]
+    class: BounceClass,
+    /// How many.
+    count: i64,
+}
+
+impl From<(BounceClass, i64)> for BounceView {
+    fn from((class, count): (BounceClass, i64)) -> BounceView {
+        BounceView { class, count }
+    }
 }
 
 /// Every frozen delivery, accounted for exactly once.
@@ -248,7 +302,15 @@ async fn rows(
     Query(query): Query<RowQuery>,
 ) -> Listed<DeliveryView> {
     let page = paging(query.limit, query.cursor)?;
-    let of = DeliveriesOf::Campaign(id, query.status);
+    let search = query.search.filter(|text| !text.trim().is_empty());
+    let of = match (query.class, search, query.status) {
+        (None, Some(text), status) => {
+            return Ok(listing(web.store().find_deliveries(caller.workspace, id, &text, status, &page).await?));
+        }
+        (None, None, status) => DeliveriesOf::Campaign(id, status),
+        (Some(class), None, None) => DeliveriesOf::Bounced(id, class),
+        (Some(_), _, _) => return Err(Problem::bad_request("`class` goes with neither `status` nor `search`")),
+    };
     Ok(listing(web.store().deliveries(caller.workspace, of, &page).await?))
 }
 
@@ -261,20 +323,25 @@ async fn export_rows(
     rows_csv(web, caller, DeliveriesOf::Campaign(id, filter.status), "rows.csv").await
 }
 
+async fn bounces(State(web): State<Web>, caller: Caller, Path(id): Path<CampaignId>) -> Listed<BounceView> {
+    Ok(whole(web.store().bounces(caller.workspace, id).await?))
+}
+
 async fn exclusions(
     State(web): State<Web>,
     caller: Caller,
     Path(id): Path<CampaignId>,
-    Query(query): Query<Paging>,
+    Query(query): Query<ExclusionQuery>,
 ) -> Listed<ExclusionView> {
     let page = paging(query.limit, query.cursor)?;
-    Ok(listing(web.store().exclusions(caller.workspace, id, &page).await?))
+    Ok(listing(web.store().exclusions_for(caller.workspace, id, query.reason, &page).await?))
 }
 
 async fn export_exclusions(
     State(web): State<Web>,
     caller: Caller,
     Path(id): Path<CampaignId>,
+    Query(filter): Query<ExclusionFilter>,
 ) -> Result<Response, Problem> {
     web.store().campaign(caller.workspace, id).await?;
     let zone = web.store().workspace(caller.workspace).await?.time_zone;
@@ -284,7 +351,10 @@ async fn export_exclusions(
     Ok(csv::pages("exclusions.csv", "mailbox,reason,at,contact", move |cursor| {
         let (web, zone) = (web.clone(), zone.clone());
         async move {
-            let page = web.store().exclusions(caller.workspace, id, &PageRequest { limit: 500, cursor }).await?;
+            let page = web
+                .store()
+                .exclusions_for(caller.workspace, id, filter.reason, &PageRequest { limit: 500, cursor })
+                .await?;
             let mut out = String::new();
             for row in &page.items {
                 let cells = [&row.mailbox, row.reason.as_str(), &report_time(row.at, &zone), &row.contact.to_string()];

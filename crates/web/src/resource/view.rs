@@ -160,6 +160,8 @@ struct CountQuery {
     /// Members of this list only.
     #[param(value_type = Option<s::ListId>)]
     list: Option<ListId>,
+    /// Whether all are counted however many there are, as an act on all of them needs it.
+    exact: Option<bool>,
 }
 
 /// How many contacts there are.
@@ -218,6 +220,10 @@ async fn count(
     Query(query): Query<CountQuery>,
 ) -> Result<axum::Json<CountView>, Problem> {
     let filter = ContactFilter { mailbox_prefix: query.search, list: query.list };
+    if query.exact == Some(true) {
+        let count = web.store().count_all_contacts(caller.workspace, &filter).await?;
+        return Ok(axum::Json(CountView { count, at_least: false }));
+    }
     let found = web.store().count_contacts(caller.workspace, &filter).await?;
     Ok(axum::Json(CountView { count: found.count, at_least: found.at_least }))
 }

@@ -23,6 +23,9 @@ fn body(world: &World, path: &str, example: &Value) -> Value {
         "/api/v1/contacts/{contact}/consents" => {
             json!({ "purpose": world.id("purpose"), "state": "withdrawn", "source": "a phone call" })
         }
+        "/api/v1/contacts/bulk" => {
+            json!({ "search": "nobody", "act": "add", "target": world.id("list"), "expected": 0 })
+        }
         _ => example.clone(),
     }
 }
