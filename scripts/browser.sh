@@ -11,7 +11,7 @@ command -v "${CHROMIUM:=/usr/bin/chromium}" >/dev/null || {
 work=${CARGO_TARGET_DIR:-target}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
-export CHROMIUM POSTRIDER_BIN=${POSTRIDER_BIN:-$work/debug/postrider}
+export CHROMIUM POSTRIDER_UI_SRC=$root/ui/src POSTRIDER_BIN=${POSTRIDER_BIN:-$work/debug/postrider}
 [ -x "$POSTRIDER_BIN" ] || { echo "$POSTRIDER_BIN is not there: cargo build" >&2; exit 1; }
 [ -d "$work/ui-check/node_modules/playwright-core" ] || scripts/check-ui.sh
 rm -rf "$work/ui-check/browser"

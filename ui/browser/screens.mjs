@@ -1,4 +1,6 @@
-// Every screen by name, with the ids that its address needs.
+// Every screen by name, with the ids that its address needs; and which of those that are registered is missing here.
+
+import { readFileSync } from 'node:fs';
 
 export const screens = ({ campaign, draft, contact, list, domain, route, imported }) => ({
   home: '/',
@@ -28,6 +30,7 @@ export const screens = ({ campaign, draft, contact, list, domain, route, importe
   keys: '/keys',
   audit: '/audit',
   status: '/status',
+  welcome: '/welcome',
   lost: '/there/is/no/such/page',
 });
 
@@ -44,4 +47,16 @@ export async function ids(client) {
     route: await first('routes'),
     imported: await first('imports'),
   };
+}
+
+/** Patterns of src/screens/table.ts that no screen above has: pictures and axe would never see them. */
+export function unseen() {
+  const source = process.env.POSTRIDER_UI_SRC ?? new URL('../src/', import.meta.url).pathname;
+  const table = readFileSync(`${source}/screens/table.ts`, 'utf8');
+  const patterns = [...table.matchAll(/^\s*screen\(\s*'([^']+)'/gm)].map((found) => found[1]);
+  if (!patterns.length) throw new Error('no screens were found in table.ts: does it look different now?');
+  const named = { campaign: 'c', draft: 'd', contact: 'p', list: 'l', domain: 'o', route: 'r', imported: 'i' };
+  const paths = Object.values(screens(named)).map((path) => path.split('/'));
+  const shows = (pattern, path) => pattern.length === path.length && pattern.every((part, n) => (part.startsWith(':') ? Object.values(named).includes(path[n]) : part === path[n]));
+  return patterns.filter((pattern) => !paths.some((path) => shows(pattern.split('/'), path)));
 }

@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { Client } from './client.mjs';
 import { axe, calm, launch, logIn, open } from './look.mjs';
 import { demo } from './program.mjs';
-import { ids, screens } from './screens.mjs';
+import { ids, screens, unseen } from './screens.mjs';
 
 const folder = process.argv[2] ?? 'screenshots';
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : '';
@@ -22,7 +22,7 @@ const WAYS = [
 
 const server = await demo();
 const browser = await launch();
-const bad = [];
+const bad = unseen().map((pattern) => `${pattern}: registered, but not among the screens that are looked at`);
 let looked = 0;
 try {
   mkdirSync(folder, { recursive: true });
