@@ -2,12 +2,15 @@
 // remote host. Nothing of it may run, load or change the pages, and our own policy must have had nothing to stop outside previews.
 
 import assert from 'node:assert/strict';
+import { createServer as createHttp } from 'node:http';
 import { createServer } from 'node:net';
 import test from 'node:test';
 import { Client } from './client.mjs';
 import { calm, launch, logIn, open } from './look.mjs';
 import { fresh, world } from './program.mjs';
 import { ids, screens } from './screens.mjs';
+import { ANNA, settled } from './stage.mjs';
+import { soon } from './tell.mjs';
 
 const RUN = "window.__ran=(window.__ran||0)+1";
 /** What would run, load, send or restyle if a page took it for structure. */
@@ -162,5 +165,130 @@ test('two hundred hostile texts run nothing on any screen', async () => {
     await server.stop();
     sim.stop();
     rude.stop();
+  }
+});
+
+/** A host elsewhere that notes what is asked of it. */
+function elsewhere() {
+  const asked = [];
+  const server = createHttp((request, response) => {
+    asked.push(request.url);
+    response.writeHead(200, { 'content-type': 'text/plain', 'access-control-allow-origin': '*' }).end('x');
+  });
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve({ url: `http://127.0.0.1:${server.address().port}`, asked, stop: () => { server.closeAllConnections(); server.close(); } })));
+}
+
+/** A message that tries everything; only what is named `picture` may be asked for. */
+const nasty = (from) => `<!doctype html><html><head><base href="${from}/base/"><meta http-equiv="refresh" content="0;url=${from}/refresh">
+<link rel="stylesheet" href="${from}/style.css"><link rel="preload" as="script" href="${from}/preload.js"><link rel="prefetch" href="${from}/prefetch"><link rel="modulepreload" href="${from}/module.js"><link rel="icon" href="${from}/icon"><link rel="manifest" href="${from}/manifest">
+<style>@import url(${from}/import.css); @font-face { font-family: far; src: url(${from}/font.woff2) } body { font-family: far; background: url(${from}/picture-ground) } html, body, p { position: fixed !important; inset: 0 !important; z-index: 2147483647 !important; width: 9000px !important; height: 9000px !important }</style>
+<script>${RUN};parent.parent.__ran=1</script><script src="${from}/script.js"></script><script type="module" src="${from}/module.js"></script></head>
+<body onload="${RUN}" onpageshow="${RUN}"><p id="marker">the message is here</p>
+<form id="form" action="${from}/form" method="post"><input name="password" value="x" autofocus onfocus="${RUN}"><button id="send">x</button><input type="image" src="${from}/picture-button"></form>
+<a id="script" href="javascript:parent.parent.__ran=1">x</a><a id="top" target="_top" href="${from}/top">x</a><a id="parent" target="_parent" href="${from}/parent">x</a><a id="blank" target="_blank" href="${from}/blank">x</a><a id="self" href="${from}/self">x</a><a id="ping" ping="${from}/ping" href="#marker">x</a><a id="download" download href="${from}/download">x</a>
+<iframe src="${from}/frame"></iframe><iframe srcdoc="<script>top.__ran=1</script><img src='${from}/picture-inner'>"></iframe><iframe src="javascript:top.__ran=1"></iframe><frameset><frame src="${from}/frame2"></frameset>
+<object data="${from}/object"></object><embed src="${from}/embed"><applet code="${from}/applet"></applet><portal src="${from}/portal"></portal>
+<svg onload="${RUN}"><script>${RUN}</script><use href="${from}/use.svg#x"/><image href="${from}/picture-svg"/><foreignObject><body onload="${RUN}"></body></foreignObject><animate onbegin="${RUN}" attributeName="x" dur="1s"/></svg>
+<img src="${from}/picture-plain" onerror="${RUN}"><img srcset="${from}/picture-set 1x"><picture><source srcset="${from}/picture-source"><img></picture><table background="${from}/picture-table"><tr><td>x</td></tr></table>
+<video src="${from}/video" autoplay onerror="${RUN}" poster="${from}/picture-poster"></video><audio src="${from}/audio" autoplay></audio><video><track src="${from}/track" default></video>
+<details open ontoggle="${RUN}">x</details><dialog open onclose="${RUN}">x</dialog><div popover id="pop">x</div><button id="pops" popovertarget="pop">x</button>
+<template shadowrootmode="open"><img src="${from}/picture-shadow"><script>${RUN}</script></template><math><mtext><img src=x onerror="${RUN}"></mtext></math><noscript><img src="${from}/picture-noscript"><iframe src="${from}/noscript"></iframe></noscript></body></html>`;
+
+test('a hostile message runs nothing in its frame and loads pictures only', async (t) => {
+  const [far, browser, server] = [await elsewhere(), await launch(), await fresh()];
+  try {
+    const client = await settled(server);
+    const envelope = { subject: 'News', from_mailbox: 'news@accept.test', from_name: 'Bakery' };
+    const plain = await client.post('campaigns', { name: 'Frame', draft: { ...envelope, body: '<p>x</p>', format: 'html' } });
+    const through = await client.post('campaigns', { name: 'Through', draft: { ...envelope, body: nasty(far.url), format: 'html' } });
+
+    const { page, context } = await open(browser, { viewport: { width: 1400, height: 1000 } });
+    // What our policy had to stop on the pages themselves is a fault of ours; inside the frames it is what the policy is for.
+    const ours = [];
+    let inside = 0;
+    await page.exposeBinding('__violated', (_, where, what) => {
+      if (where.endsWith('/frame.html') || where.startsWith('about')) inside += 1;
+      else ours.push(`${where}: ${what}`);
+    });
+    await page.addInitScript(() => addEventListener('securitypolicyviolation', (event) => window.__violated(event.documentURI, `${event.violatedDirective} ${event.blockedURI}`)));
+    page.on('console', (message) => {
+      if (message.type() !== 'error' || /status of (400|401|403|404|409|422)/.test(message.text())) return;
+      const { url } = message.location();
+      // A message without a place comes from a frame; what happens on the page itself is told by the event above.
+      if (!url || url.startsWith('about:') || /\/frame\.(html|js)$/.test(url) || /about:srcdoc|frame-src|sandboxed/.test(message.text())) inside += 1;
+      else ours.push(`console at ${url}: ${message.text()}`);
+    });
+    page.on('pageerror', (error) => ours.push(String(error)));
+    page.on('dialog', (dialog) => { ours.push(`a dialog: ${dialog.message()}`); void dialog.dismiss(); });
+    page.on('popup', () => ours.push('a window was opened'));
+    page.on('download', () => ours.push('a file was sent to the disk'));
+    await logIn(page, { url: server.url, ...ANNA });
+
+    const sound = async (where) => {
+      assert.equal(await page.evaluate(() => window.__ran ?? 0), 0, `${where}: something ran`);
+      // Frames whose address the policy refused have nothing that could be asked.
+      for (const frame of page.frames().slice(1)) {
+        const ran = await Promise.race([frame.evaluate(() => window.__ran ?? 0).catch(() => 0), new Promise((done) => setTimeout(done, 1_000, 0))]);
+        assert.equal(ran, 0, `${where}: something ran in ${frame.url()}`);
+      }
+      assert.deepEqual(ours, [], where);
+      assert.ok(page.url().startsWith(server.url), `${where}: led away to ${page.url()}`);
+    };
+    const onlyPictures = (where) => assert.deepEqual(far.asked.filter((path) => !/^(\/base)?\/(picture|x$)/.test(path)), [], `${where}: loaded from elsewhere`);
+    const message = () => soon('the message is in its frame', async () => {
+      const inner = page.frames().find((frame) => frame.url() === 'about:srcdoc' && frame.parentFrame()?.url().endsWith('/frame.html'));
+      return inner && (await inner.locator('#marker').count()) ? inner : undefined;
+    });
+
+    // The frame alone, with a message that nobody has cleaned.
+    await page.route('**/api/v1/campaigns/*/preview*', async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, json: { ...(await answer.json()), html: nasty(far.url) } });
+    });
+    await page.goto(`${server.url}/campaigns/${plain.id}/write`);
+    let inner = await message();
+    await soon('its pictures are asked for', () => far.asked.some((path) => path.includes('picture-plain')));
+    await sound('as it is shown');
+    for (const id of ['send', 'script', 'top', 'parent', 'blank', 'self', 'ping', 'download', 'pops']) {
+      // A link may lead the innermost frame to a refused address; then the message has to be shown again.
+      await page.reload();
+      inner = await message();
+      await inner.evaluate((name) => document.getElementById(name).click(), id);
+      await sound(`after a click on ${id}`);
+    }
+    await page.reload();
+    await message();
+    await calm(page);
+    onlyPictures('the frame');
+    assert.ok(inside > 0, 'the policy had work inside the frame');
+    // Its style stays inside: the page around it can be used.
+    await page.getByRole('button', { name: 'No pictures' }).click();
+    await soon('the frame is drawn anew', async () => (await (await message()).evaluate(() => document.querySelector('meta')?.content ?? '')).includes("default-src 'none'"));
+    far.asked.length = 0;
+    await page.getByRole('button', { name: 'Phone' }).click();
+    await soon('pictures again', () => far.asked.some((path) => path.includes('picture')));
+    far.asked.length = 0;
+    await page.getByRole('button', { name: 'No pictures' }).click();
+    await soon('the frame is drawn anew', async () => (await (await message()).evaluate(() => document.querySelector('meta')?.content ?? '')).includes("default-src 'none'"));
+    await calm(page);
+    assert.deepEqual(far.asked, [], 'without pictures nothing is loaded at all');
+    await sound('without pictures');
+    await page.unroute('**/api/v1/campaigns/*/preview*');
+
+    // The same through the server.
+    far.asked.length = 0;
+    for (const [name, path] of [['through the server', `/campaigns/${through.id}/write`]]) {
+      await page.goto(server.url + path);
+      await calm(page);
+      await sound(name);
+      assert.equal(await page.evaluate(() => document.querySelectorAll('main base, main object, main embed, main script, main style, main link, main [onclick], main [onerror]').length), 0, `${name}: a planted element`);
+      onlyPictures(name);
+    }
+    t.diagnostic(`inside the frames the policy stopped ${inside} things; on our pages it had none to stop`);
+    await context.close();
+  } finally {
+    await browser.close();
+    await server.stop();
+    far.stop();
   }
 });

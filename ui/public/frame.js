@@ -11,7 +11,11 @@ document.body.append(frame);
 
 addEventListener('message', (event) => {
   if (event.source !== parent || typeof event.data?.html !== 'string') return;
-  const { html, images = true } = event.data;
+  const { html: given, images = true } = event.data;
+  // A policy does not stop `<link rel=prefetch>`; no mail program follows links of a message's head, so they go.
+  const page = new DOMParser().parseFromString(given, 'text/html');
+  for (const link of page.querySelectorAll('link')) link.remove();
+  const html = `${page.doctype ? '<!doctype html>' : ''}${page.documentElement.outerHTML}`;
   // Without pictures nothing is loaded at all, letters included.
   const policy = images ? '' : '<meta http-equiv="content-security-policy" content="default-src \'none\'; style-src \'unsafe-inline\'">';
   // Links must not open inside the frame; the empty sandbox stops them anyway.
