@@ -17,8 +17,10 @@ use crate::target::Target;
 const MAX_HEAD: usize = 64 << 10;
 /// The most header lines of an answer.
 const MAX_HEADERS: usize = 100;
-/// How much of a redirect's target is kept for the message, in characters.
-const LOCATION_SHOWN: usize = 200;
+/// How much of a redirect's target is shown in a message, in characters.
+pub(crate) const LOCATION_SHOWN: usize = 200;
+/// A longer redirect is cut off, and then leads nowhere.
+const LOCATION_READ: usize = 2_000;
 
 /// What to ask for.
 #[derive(Debug, Clone)]
@@ -27,18 +29,27 @@ pub struct FetchRequest {
     pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+    pub(crate) redirects: u8,
 }
 
 impl FetchRequest {
     /// A GET.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { method: Method::GET, url: url.into(), headers: Vec::new(), body: Bytes::new() }
+        Self { method: Method::GET, url: url.into(), headers: Vec::new(), body: Bytes::new(), redirects: 0 }
     }
 
     /// A POST with a body of the given media type.
     pub fn post(url: impl Into<String>, media_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { method: Method::POST, url: url.into(), headers: Vec::new(), body: body.into() }
+        Self { method: Method::POST, url: url.into(), headers: Vec::new(), body: body.into(), redirects: 0 }
             .header("content-type", media_type)
+    }
+
+    /// Follows up to so many redirects of a GET. Each hop is checked like the first address, goes never from `https` to
+    /// `http`, and takes no header of the caller's to another host.
+    #[must_use]
+    pub fn follow_redirects(mut self, most: u8) -> Self {
+        self.redirects = most;
+        self
     }
 
     /// Adds a header. Headers that frame the message or name the host are refused when the request is sent.
@@ -52,7 +63,7 @@ impl FetchRequest {
 /// What came back.
 #[derive(Debug, Clone)]
 pub struct FetchResponse {
-    /// The HTTP status; a redirect (301, 302, 303, 307, 308) is an error instead.
+    /// The HTTP status; a redirect (301, 302, 303, 307, 308) that is not followed is an error instead.
     pub status: u16,
     /// The headers in the order in which they came, names in lower case.
     pub headers: Vec<(String, Bytes)>,
@@ -70,6 +81,13 @@ impl FetchResponse {
     }
 }
 
+/// What an exchange came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Response(FetchResponse),
+    Redirect { status: u16, location: String },
+}
+
 /// What the connection was, for the exchange.
 pub(crate) struct Line<S> {
     pub(crate) stream: S,
@@ -78,11 +96,7 @@ pub(crate) struct Line<S> {
 }
 
 /// Sends the request and reads the whole answer; the caller keeps the time.
-pub(crate) async fn exchange<S>(
-    line: Line<S>,
-    target: &Target,
-    request: FetchRequest,
-) -> Result<FetchResponse, FetchError>
+pub(crate) async fn exchange<S>(line: Line<S>, target: &Target, request: FetchRequest) -> Result<Answer, FetchError>
 where
     S: Read + Write + Unpin + Send + 'static,
 {
@@ -141,12 +155,12 @@ const RESERVED: [HeaderName; 9] = [
     header::ACCEPT_ENCODING,
 ];
 
-async fn read(answer: Response<Incoming>, address: IpAddr, max_bytes: usize) -> Result<FetchResponse, FetchError> {
+async fn read(answer: Response<Incoming>, address: IpAddr, max_bytes: usize) -> Result<Answer, FetchError> {
     let (head, mut body) = answer.into_parts();
     if is_redirect(head.status) {
         let location = head.headers.get(header::LOCATION).map(HeaderValue::as_bytes).unwrap_or_default();
-        let location = String::from_utf8_lossy(location).chars().take(LOCATION_SHOWN).collect();
-        return Err(FetchError::Redirect { status: head.status.as_u16(), location });
+        let location = String::from_utf8_lossy(location).chars().take(LOCATION_READ).collect();
+        return Ok(Answer::Redirect { status: head.status.as_u16(), location });
     }
     let too_large = || FetchError::TooLarge { max_bytes };
     if body.size_hint().lower() > max_bytes as u64 {
@@ -163,7 +177,8 @@ async fn read(answer: Response<Incoming>, address: IpAddr, max_bytes: usize) -> 
     }
     let headers =
         head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())));
-    Ok(FetchResponse { status: head.status.as_u16(), headers: headers.collect(), body: bytes.into(), address })
+    let status = head.status.as_u16();
+    Ok(Answer::Response(FetchResponse { status, headers: headers.collect(), body: bytes.into(), address }))
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use hyper::Method;
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::error::FetchError;
-use crate::exchange::{FetchRequest, FetchResponse, Line, exchange};
+use crate::exchange::{Answer, FetchRequest, FetchResponse, LOCATION_SHOWN, Line, exchange};
 use crate::policy::FetchPolicy;
 use crate::target::{Host, Scheme, Target};
 
@@ -83,13 +84,34 @@ impl Fetcher {
     /// When the policy forbids it, nobody answers in time, or the answer is a redirect, too large or no HTTP. An
     /// answer with any other status, also 404 or 500, is no error.
     pub async fn fetch(&self, request: FetchRequest) -> Result<FetchResponse, FetchError> {
-        let target = Target::parse(&request.url)?;
-        self.policy.check_port(target.port)?;
         let limit = self.policy.timeout;
-        timeout(limit, self.fetch_from(&target, request)).await.unwrap_or(Err(FetchError::Timeout(limit)))
+        timeout(limit, self.follow(request)).await.unwrap_or(Err(FetchError::Timeout(limit)))
     }
 
-    async fn fetch_from(&self, target: &Target, request: FetchRequest) -> Result<FetchResponse, FetchError> {
+    /// One exchange, and further ones where the request allows redirects. The time limit holds for all of them together.
+    async fn follow(&self, mut request: FetchRequest) -> Result<FetchResponse, FetchError> {
+        let mut target = Target::parse(&request.url)?;
+        loop {
+            self.policy.check_port(target.port)?;
+            let (status, location) = match self.fetch_from(&target, request.clone()).await? {
+                Answer::Response(response) => return Ok(response),
+                Answer::Redirect { status, location } => (status, location),
+            };
+            if request.redirects == 0 || request.method != Method::GET {
+                let location = location.chars().take(LOCATION_SHOWN).collect();
+                return Err(FetchError::Redirect { status, location });
+            }
+            let next = target.hop(&location)?;
+            request.redirects -= 1;
+            if (next.scheme, &next.host, next.port) != (target.scheme, &target.host, target.port) {
+                // They may hold what is meant for the first host only.
+                request.headers.clear();
+            }
+            target = next;
+        }
+    }
+
+    async fn fetch_from(&self, target: &Target, request: FetchRequest) -> Result<Answer, FetchError> {
         let addresses = self.checked_addresses(&target.host).await?;
         let (stream, address) = connect(&addresses, target.port).await?;
         let max_bytes = self.policy.max_bytes;

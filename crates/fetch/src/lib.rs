@@ -1,4 +1,4 @@
-//! The one HTTP client of the product: it goes to public addresses only, follows nothing and has a cap on everything.
+//! The one HTTP client of the product: it goes to public addresses only, follows nothing unasked and has a cap on everything.
 //!
 //! Whatever a stranger may name (a webhook, an MTA-STS policy, a feed, a picture) is fetched here and nowhere else,
 //! so that there is one place that keeps requests out of our own network. It must not know what is fetched or why:

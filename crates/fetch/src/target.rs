@@ -55,6 +55,27 @@ impl Target {
         Ok(Self { scheme, host: host(authority.host())?, port, path })
     }
 
+    /// Where a redirect leads from here: a full URL, `//host/path` or `/path`. Never from `https` to `http`.
+    pub(crate) fn hop(&self, location: &str) -> Result<Self, FetchError> {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let location = location.split('#').next().unwrap_or_default();
+        let next = if location.starts_with("//") {
+            Self::parse(&format!("{scheme}:{location}"))?
+        } else if location.starts_with('/') {
+            let full = Self::parse(&format!("{scheme}://redirect.invalid{location}"))?;
+            Self { path: full.path, ..self.clone() }
+        } else {
+            Self::parse(location)?
+        };
+        if self.scheme == Scheme::Https && next.scheme == Scheme::Http {
+            return Err(FetchError::Url("it redirects from https to http"));
+        }
+        Ok(next)
+    }
+
     /// The value of the Host header (RFC 9110 7.2): the port only where it is not the scheme's own.
     pub(crate) fn host_header(&self) -> String {
         let host = match &self.host {
@@ -127,6 +148,22 @@ mod tests {
             let target = Target::parse(url).expect(url);
             assert_eq!(target, Target { scheme, host, port, path: path.to_owned() }, "{url}");
             assert_eq!(target.host_header(), header, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_hop_goes_where_it_says_and_never_down() {
+        let here = Target::parse("https://a.example:8443/x").expect("a URL");
+        for (location, host, port, path) in [
+            ("https://b.example/y", "b.example", 443, "/y"),
+            ("//b.example/y#z", "b.example", 443, "/y"),
+            ("/y?q", "a.example", 8443, "/y?q"),
+        ] {
+            let next = here.hop(location).expect(location);
+            assert_eq!((next.host, next.port, &*next.path), (Host::Name(host.to_owned()), port, path), "{location}");
+        }
+        for location in ["http://a.example/", "", "y", "ftp://b.example/", "https://u@b.example/", "https://127.1/"] {
+            assert!(here.hop(location).is_err(), "{location:?}");
         }
     }
 

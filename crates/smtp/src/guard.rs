@@ -175,6 +175,8 @@ const V4_BLOCKS: &[(V4Block, &str)] = &[
     ((100, 64, 0, 0, 10), "a carrier-grade NAT address"),
     ((127, 0, 0, 0, 8), "a loopback address"),
     ((169, 254, 0, 0, 16), "a link-local address"),
+    // Public, but only from inside one cloud: its metadata and DNS service.
+    ((168, 63, 129, 16, 32), "a cloud metadata address"),
     ((172, 16, 0, 0, 12), "a private address"),
     ((192, 0, 0, 0, 24), "a protocol assignment address"),
     ((192, 0, 2, 0, 24), "a documentation address"),
@@ -229,6 +231,7 @@ mod tests {
             "100.127.255.255",
             "127.0.0.1",
             "127.255.255.254",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",

@@ -135,6 +135,80 @@ async fn redirects_are_not_followed() {
     assert_eq!(inside.count(), 0);
 }
 
+/// A server that redirects everything to one place.
+async fn redirecting(location: &str) -> Server {
+    let head = format!("HTTP/1.1 302 Away\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+    Server::start(Answer::Bytes(head.into_bytes())).await
+}
+
+#[tokio::test]
+async fn redirects_that_are_asked_for_are_checked_hop_by_hop() {
+    let end = Server::start(hello()).await;
+    let start = redirecting(&end.url("/end")).await;
+    let policy = FetchPolicy { ports: vec![start.port, end.port], ..start.policy() };
+    let fetcher = Fetcher::new(policy.clone());
+    let request = FetchRequest::get(start.url("/")).header("X-Secret", "1").follow_redirects(1);
+    let answer = fetcher.fetch(request).await.expect("followed");
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+    let seen = end.requests.lock().expect("no panic")[0].clone();
+    assert!(seen.starts_with("GET /end ") && !seen.contains("secret"), "{seen}");
+
+    // Each hop leads somewhere else that must not be reached.
+    let guarded = Server::start(hello()).await;
+    for inside in [
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://[::ffff:169.254.169.254]/".to_owned(),
+        "http://10.0.0.1/".to_owned(),
+        "http://[::1]/".to_owned(),
+        "http://2130706433/".to_owned(),
+        "http://0x7f.1/".to_owned(),
+        "http://0177.0.0.1/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        format!("http://127.0.0.1:{}/", guarded.port), // a port that nobody allowed
+        "http://localhost@127.0.0.1/".to_owned(),
+    ] {
+        let start = redirecting(&inside).await;
+        let policy = FetchPolicy { ports: vec![start.port, 80, 443], ..start.policy() };
+        let request = FetchRequest::get(start.url("/")).follow_redirects(5);
+        let error = Fetcher::new(policy).fetch(request).await.expect_err(&inside);
+        let refused = matches!(error, FetchError::Address { .. } | FetchError::Url(_) | FetchError::Port { .. });
+        assert!(refused, "{inside}: {error}");
+    }
+    assert_eq!(guarded.count(), 0);
+}
+
+#[tokio::test]
+async fn endless_redirects_end() {
+    let server = redirecting("/again").await;
+    let request = FetchRequest::get(server.url("/")).follow_redirects(3);
+    let error = server.fetcher().fetch(request).await.expect_err("endless");
+    assert!(matches!(error, FetchError::Redirect { status: 302, .. }), "{error}");
+    assert_eq!(server.count(), 4, "the first request and three hops");
+    // What carries a body is never sent twice.
+    let post = FetchRequest::post(server.url("/"), "text/plain", "x").follow_redirects(3);
+    assert!(matches!(server.fetcher().fetch(post).await, Err(FetchError::Redirect { .. })));
+    assert_eq!(server.count(), 5);
+}
+
+/// A name that is public when it is asked for first and private afterwards, over two fetches and over a hop.
+#[tokio::test]
+async fn a_name_that_moves_inside_is_never_followed_there() {
+    let guarded = Server::start(hello()).await;
+    let policy = FetchPolicy { ports: vec![guarded.port], ..FetchPolicy::default() };
+    // 203.0.113.0/24 is for documentation and reaches nobody; it stands for a public address here.
+    let allow = vec!["203.0.113.0/24".parse().expect("a range")];
+    let policy = FetchPolicy { allow, timeout: std::time::Duration::from_millis(300), ..policy };
+    let resolver = ScriptedResolver::new(&[&["203.0.113.1"], &["127.0.0.1"], &["::ffff:127.0.0.1"], &["10.0.0.1"]]);
+    let fetcher = Fetcher::new(policy).with_resolver(resolver.clone());
+    for turn in 0..4 {
+        let url = format!("http://moving.example:{}/", guarded.port);
+        let error = fetcher.fetch(FetchRequest::get(url)).await.expect_err("never");
+        let first = matches!(error, FetchError::Timeout(_) | FetchError::Connect { .. });
+        assert!(if turn == 0 { first } else { matches!(error, FetchError::Address { .. }) }, "{turn}: {error}");
+    }
+    assert_eq!((resolver.asked(), guarded.count()), (4, 0));
+}
+
 #[tokio::test]
 async fn other_statuses_are_answers() {
     for status in [204_u16, 300, 304, 404, 410, 429, 500, 503] {

@@ -80,6 +80,15 @@ async fn an_endless_or_broken_head_is_an_error() {
     }
 }
 
+/// Nothing is unpacked, so that a small body stays small whatever it holds (SEC-27).
+#[tokio::test]
+async fn a_compressed_body_stays_as_it_came() {
+    // gzip of a megabyte of zeros would be a kilobyte; the first bytes of one are enough to see that nobody unpacks it.
+    let packed = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xed, 0xc1, 1, 0x0d];
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", packed.len());
+    assert_eq!(fetch(bytes(&head, &packed)).await.expect("an answer"), packed);
+}
+
 #[tokio::test]
 async fn nobody_listening_is_told_with_the_address() {
     let server = Server::start(Answer::Silence).await;
