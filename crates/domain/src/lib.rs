@@ -16,6 +16,7 @@ pub mod queue;
 pub mod retry;
 pub mod route;
 pub mod schedule;
+pub mod shaping;
 pub mod stream;
 pub mod suppression;
 mod words;
