@@ -123,4 +123,6 @@ mod race_tests;
 #[cfg(test)]
 mod report_tests;
 #[cfg(test)]
+mod shaping_tests;
+#[cfg(test)]
 mod store_tests;

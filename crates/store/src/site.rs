@@ -156,7 +156,7 @@ impl Store {
                     "SELECT q.delivery_id, q.ready_at, m.site FROM queue q \
                      JOIN lane l ON l.id = q.lane_id AND l.owner = $5 AND l.epoch = $6 \
                      JOIN delivery d ON d.id = q.delivery_id \
-                     LEFT JOIN mail_domain m ON m.name = d.domain AND m.state = 'found' \
+                     LEFT JOIN mail_domain m ON m.name = d.domain AND m.state = 'found' AND m.site <> l.site \
                      WHERE q.lane_id = $1 AND (q.ready_at, q.delivery_id) > ($2, $3) \
                        AND q.doubt_epoch IS NULL AND q.held_reason IS NULL \
                      ORDER BY q.ready_at, q.delivery_id LIMIT $4 {for_update_of q}"
