@@ -25,6 +25,22 @@ crate::words! {
 }
 
 crate::words! {
+    /// What a workspace asks of TLS with one recipient domain, in place of what DANE and MTA-STS ask.
+    pub enum TlsDemand {
+        /// TLS with any certificate, or no delivery.
+        Encrypted = "encrypted",
+        /// TLS with a certificate that DANE or a trusted root vouches for, or no delivery.
+        Verified = "verified",
+        /// As verified, and every further host must promise the same (RFC 8689).
+        RequireTls = "require_tls",
+        /// TLS where it is offered, whatever DANE and MTA-STS say.
+        Opportunistic = "opportunistic",
+        /// No TLS.
+        Clear = "clear",
+    }
+}
+
+crate::words! {
     /// Who is left out of campaigns because of an opt-out, apart from whom the campaign's own purpose leaves out.
     pub enum ExclusionPolicy {
         /// Nobody else: an opt-out from one purpose leaves the others as they are.

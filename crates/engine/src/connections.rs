@@ -169,7 +169,10 @@ pub(crate) async fn reach(
                 None => open_smarthost(shared, route, &host.name, ip, timeouts).await,
             };
             match opened {
-                Ok(open) => return Ok(open),
+                Ok(mut open) => {
+                    open.require_tls = policy.demand == Demand::RequireTls;
+                    return Ok(open);
+                }
                 Err(ended) => note(ended, &host.name, ip.to_string()),
             }
         }
@@ -247,7 +250,7 @@ async fn open_mx(
         tls: secured.standing.to_string(),
         timeouts,
         carried: 0,
-        require_tls: policy.demand == Demand::RequireTls,
+        require_tls: false,
         proved: Some((secured.ask, secured.standing)),
     })
 }

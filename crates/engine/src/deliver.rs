@@ -76,8 +76,11 @@ impl Courier {
     async fn connect(&mut self, handed: &Handed) -> Result<(), Box<Unreached>> {
         let shared = &self.kit.shared;
         let wanted = timeouts(shared, handed.plan.policy.timeout_ms);
-        let hosts = hosts(shared, &handed.plan, &handed.row.domain, shared.random()).await?;
-        let policy = shared.transport.policy(shared, &handed.plan, &handed.row.domain).await;
+        let (hosts, policy) = tokio::join!(
+            hosts(shared, &handed.plan, &handed.row.domain, shared.random()),
+            shared.transport.policy(shared, &handed.plan, &handed.row.domain),
+        );
+        let hosts = hosts?;
         let most = shared.config.limits.messages_per_connection.min(self.host_limit).max(1);
         if let Some(open) = &mut self.open {
             let fits = open.connection.is_usable()
@@ -168,12 +171,15 @@ impl Courier {
         self.domain = Some(loaded.handed.row.domain.clone());
         let fresh = open.carried == 0;
         open.carried += 1;
-        let envelope = Envelope {
-            require_tls: open.require_tls || loaded.ready.envelope.require_tls,
-            ..loaded.ready.envelope.clone()
+        let strict;
+        let envelope = if open.require_tls {
+            strict = Envelope { require_tls: true, ..loaded.ready.envelope.clone() };
+            &strict
+        } else {
+            &loaded.ready.envelope
         };
         let begun = {
-            let mut begin = std::pin::pin!(open.connection.begin(&envelope));
+            let mut begin = std::pin::pin!(open.connection.begin(envelope));
             // The last moment: who was closed since the mark was asked for gets no MAIL FROM, and nobody is closed between
             // this look and the write, which the first poll does (LAW-21, SR-17).
             let first = std::future::poll_fn(|cx| {

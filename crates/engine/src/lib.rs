@@ -46,4 +46,4 @@ mod workshop;
 pub use config::{EngineConfig, Limits, Signing, Times, Work};
 pub use plan::{Waiting, WaitingFor};
 pub use run::{Engine, MetricsText, Readiness, ShutdownReport, StartError};
-pub use transport::{PolicyFault, PolicySource, TransportConfig, WebPolicies};
+pub use transport::{DnsForFetch, PolicyFault, PolicySource, TransportConfig, WebPolicies};

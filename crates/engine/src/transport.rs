@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postrider_domain::id::WorkspaceId;
-use postrider_domain::route::{RouteKind, TlsMode as RouteTls};
+use postrider_domain::route::{RouteKind, TlsDemand, TlsMode as RouteTls};
 use postrider_smtp::dane::Dane;
 use postrider_smtp::dnssec::{MxSecurity, SecureLookup};
 use postrider_smtp::ladder::{ClearRetry, Demand, DomainPolicy, HostFacts, NameTrust};
 use postrider_smtp::tls_report::{Finding, PolicyKind};
-use postrider_store::transport::{TlsDemand, TlsResult, day_of};
+use postrider_store::transport::{TlsResult, day_of};
 
 use crate::plan::Plan;
 use crate::shared::{Phase, Shared};
 
-pub use source::{PolicyFault, PolicySource, WebPolicies};
+pub use source::{DnsForFetch, PolicyFault, PolicySource, WebPolicies};
 
 /// A workspace's rules are read again after so many milliseconds.
 const RULES_MS: i64 = 2_000;
@@ -63,8 +63,12 @@ impl Transport {
         let rule = self.rule(shared, plan.workspace, domain).await;
         let settings = &plan.route.settings;
         let demand = match (rule, settings.kind) {
-            (Some(rule), _) => rule,
-            (None, RouteKind::Smarthost) => Demand::Ladder,
+            // A smarthost is no host of the recipient's: its route says everything, but what must hold on the way behind it.
+            (rule, RouteKind::Smarthost) => {
+                let demand = rule.filter(|rule| *rule == Demand::RequireTls).unwrap_or_default();
+                return DomainPolicy { domain: domain.to_owned(), demand, ..DomainPolicy::default() };
+            }
+            (Some(rule), RouteKind::Mx) => rule,
             (None, RouteKind::Mx) => match (settings.tls, settings.accept_any_certificate) {
                 (RouteTls::Opportunistic, _) => Demand::Ladder,
                 (RouteTls::Required | RouteTls::Implicit, false) => Demand::Verified,

@@ -26,12 +26,16 @@ pub const ZONES: &[Described] = &[
     Described { name: "nodata", what: "the name exists, with neither MX nor address" },
     Described { name: "nxdomain", what: "the name does not exist; nor does any name that is not in these tables" },
     Described { name: "servfail", what: "SERVFAIL to each question" },
+    Described { name: "bogus", what: "SERVFAIL, as a validating resolver says it of a zone with wrong signatures" },
     Described { name: "dns-never", what: "no answer to any question" },
     Described { name: "dns-refused", what: "REFUSED to each question" },
     Described { name: "cname", what: "the domain is an alias of mail1.test" },
+    Described { name: "chain[N]", what: "an alias of an alias, N of them, and at the end mail1.test" },
     Described { name: "mxcname", what: "the MX host is an alias of the host of mail1.test" },
     Described { name: "loop", what: "the domain is an alias of itself" },
     Described { name: "private", what: "the MX host has the private address 10.0.0.1" },
+    Described { name: "dual", what: "the MX host has an IPv4 address where nobody listens, and the IPv6 address ::1" },
+    Described { name: "last[N]", what: "N MX hosts, of which only the last one listens" },
     Described { name: "v6", what: "the MX host has the IPv6 address ::1 only" },
     Described { name: "large", what: "an MX answer that does not fit into UDP" },
 ];
@@ -169,7 +173,7 @@ impl Zone {
             return Said::NoSuchName;
         };
         match label {
-            "servfail" => return Said::Failure,
+            "servfail" | "bogus" => return Said::Failure,
             "dns-never" => return Said::Silence,
             "dns-refused" => return Said::Refused,
             "nxdomain" => return Said::NoSuchName,
@@ -189,7 +193,7 @@ fn canonical(name: &str) -> String {
 
 /// Whether a label stands for something in this world.
 fn is_label(label: &str) -> bool {
-    let ordinary = matches!(split_number(label), ("mail", Some(_)));
+    let ordinary = matches!(split_number(label), ("mail" | "chain" | "last", Some(_)));
     ordinary
         || Place::named(label).is_some()
         || Behaviour::parse(label).is_some()
@@ -203,6 +207,14 @@ fn host_part(name: &str) -> Option<&str> {
 }
 
 fn domain_itself(label: &str, name: &str, kind: Kind) -> Said {
+    if let ("chain", Some(left)) = split_number(label) {
+        let next = left.checked_sub(1).filter(|n| *n > 0).map_or_else(|| "mail1".to_owned(), |n| format!("chain{n}"));
+        return Said::Records(vec![Data::Cname(sibling(name, label, &next))]);
+    }
+    if let (("last", Some(n)), Kind::Mx) = (split_number(label), kind) {
+        let hosts = (1..=n.min(100)).filter_map(|n| Some(Data::Mx(u16::try_from(n).ok()?, format!("mx{n}.{name}"))));
+        return Said::Records(hosts.collect());
+    }
     let records = match (label, kind) {
         ("cname", _) => vec![Data::Cname(sibling(name, label, "mail1"))],
         ("loop", _) => vec![Data::Cname(name.to_owned())],
@@ -220,15 +232,19 @@ fn domain_itself(label: &str, name: &str, kind: Kind) -> Said {
 
 fn host(label: &str, domain: &str, name: &str, kind: Kind) -> Said {
     let place = Place::named(label).unwrap_or(STANDARD);
+    let nobody = || Data::A(Place::named("refused").unwrap_or(STANDARD).address());
+    if let (("last", Some(n)), Kind::A) = (split_number(label), kind) {
+        let last = name.starts_with(&format!("mx{}.", n.min(100)));
+        return Said::Records(vec![if last { Data::A(STANDARD.address()) } else { nobody() }]);
+    }
     let records = match (label, kind) {
         ("noaddress" | "nodata", _) => Vec::new(),
         ("mxcname", _) => vec![Data::Cname(format!("mx1.{}", sibling(domain, label, "mail1")))],
         ("private", Kind::A) => vec![Data::A(Ipv4Addr::new(10, 0, 0, 1))],
-        ("v6", Kind::Aaaa) => vec![Data::Aaaa(Ipv6Addr::LOCALHOST)],
+        ("dual", Kind::A) => vec![nobody()],
+        ("v6" | "dual", Kind::Aaaa) => vec![Data::Aaaa(Ipv6Addr::LOCALHOST)],
         ("v6", Kind::A) => Vec::new(),
-        ("multi", Kind::A) if name.starts_with("mx1.") => {
-            vec![Data::A(Place::named("refused").unwrap_or(STANDARD).address())]
-        }
+        ("multi", Kind::A) if name.starts_with("mx1.") => vec![nobody()],
         (_, Kind::A) => vec![Data::A(place.address())],
         (_, Kind::Mx | Kind::Aaaa | Kind::Txt | Kind::Other) => Vec::new(),
     };

@@ -3,6 +3,7 @@
 //! Must not know how a policy is fetched or followed: the engine does both and tells.
 
 use postrider_domain::id::WorkspaceId;
+use postrider_domain::route::TlsDemand;
 use serde_json::json;
 
 use crate::actor::Actor;
@@ -13,8 +14,6 @@ use crate::read::{not_found, word};
 use crate::sql::{Row, args, sql};
 use crate::store::Store;
 
-pub use demand::TlsDemand;
-
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 /// Counts of domains without a policy, of which there are most, are kept so many days: a report is sent the day after.
@@ -23,25 +22,6 @@ const REPORT_DAYS: i64 = 3;
 const MOST_RULES: i64 = 10_000;
 /// Most lines of one answer of counts.
 const MOST_RESULTS: u32 = 10_000;
-
-/// The macro speaks of the plain `Result`, which this file has replaced.
-mod demand {
-    postrider_domain::words! {
-        /// What a workspace asks of TLS with one recipient domain, in place of what DANE and MTA-STS ask.
-        pub enum TlsDemand {
-            /// TLS with any certificate, or no delivery.
-            Encrypted = "encrypted",
-            /// TLS with a certificate that DANE or a trusted root vouches for, or no delivery.
-            Verified = "verified",
-            /// As verified, and every further host must promise the same (RFC 8689).
-            RequireTls = "require_tls",
-            /// TLS where it is offered, whatever DANE and MTA-STS say.
-            Opportunistic = "opportunistic",
-            /// No TLS.
-            Clear = "clear",
-        }
-    }
-}
 
 /// A fetched MTA-STS policy (RFC 8461), as it is kept for later.
 #[derive(Debug, Clone, PartialEq, Eq)]

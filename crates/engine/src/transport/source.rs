@@ -2,8 +2,12 @@
 //!
 //! Must not know what a policy says.
 
-use postrider_fetch::{FetchError, FetchRequest, Fetcher};
-use postrider_smtp::BoxFuture;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use postrider_fetch::{FetchError, FetchRequest, Fetcher, Resolve};
+use postrider_smtp::{BoxFuture, ResolveError, Resolver};
 
 /// The largest policy file (RFC 8461 3.3).
 pub(crate) const MAX_BYTES: usize = 64 << 10;
@@ -64,5 +68,20 @@ impl WebPolicies {
 impl PolicySource for WebPolicies {
     fn fetch<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<String, PolicyFault>> {
         Box::pin(self.get(domain))
+    }
+}
+
+/// Lets the HTTP client ask the resolver that mail asks, so that there is one DNS in the program.
+#[derive(Clone)]
+pub struct DnsForFetch(pub Arc<dyn Resolver>);
+
+impl Resolve for DnsForFetch {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            self.0.addresses(name).await.map_err(|error| match error {
+                ResolveError::NotFound => io::Error::new(io::ErrorKind::NotFound, error.to_string()),
+                ResolveError::Temporary(_) => io::Error::other(error.to_string()),
+            })
+        })
     }
 }

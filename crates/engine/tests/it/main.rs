@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod delivery;
+mod dns;
 mod doubts;
 mod imports;
 mod limits;
 mod nodes;
+mod policies;
 mod questions;
 mod rig;
 mod stops;
+mod transport;

@@ -15,7 +15,7 @@ use postrider_domain::queue::Ledger;
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::route::{RouteKind, RouteSettings, TlsMode};
 use postrider_domain::stream::Stream;
-use postrider_engine::{Engine, EngineConfig, Limits, Times};
+use postrider_engine::{Engine, EngineConfig, Limits, Times, TransportConfig};
 use postrider_mail::dkim::SigningKey;
 use postrider_mail::mailbox::{DomainName, Mailbox};
 use postrider_sim::{Depth, Keep, Trace, World, WorldConfig};
@@ -48,6 +48,7 @@ pub struct Rig {
     pub route: RouteId,
     pub limits: Limits,
     pub times: Times,
+    pub transport: TransportConfig,
 }
 
 /// Runs a test on SQLite and on PostgreSQL.
@@ -121,7 +122,18 @@ impl Rig {
             smtp: Timeouts::all(Duration::from_secs(5)),
             ..Times::default()
         };
-        Rig { store, world, workspace, list, purpose, wording, route, limits: Limits::default(), times }
+        Rig {
+            store,
+            world,
+            workspace,
+            list,
+            purpose,
+            wording,
+            route,
+            limits: Limits::default(),
+            times,
+            transport: TransportConfig::default(),
+        }
     }
 
     /// An engine on the rig's own store.
@@ -159,6 +171,7 @@ impl Rig {
         config.address_policy = AddressPolicy::allow_loopback();
         config.limits = self.limits.clone();
         config.times = self.times.clone();
+        config.transport = self.transport.clone();
         config.seed = 7;
         Engine::start(config).await.expect("the engine starts")
     }
