@@ -9,11 +9,15 @@ use serde_json::Value;
 
 use crate::Store;
 use crate::actor::{Actor, ActorKind};
+use crate::bell::Topic;
 use crate::db::{Lane, Tx};
 use crate::error::Result;
 use crate::page::{Page, PageRequest, after_prefix};
 use crate::read::{json, to_json, word};
 use crate::sql::{Row, args, sql};
+
+/// Objects whose pages follow what happens to them. Contacts ring for themselves: the engine hears it, too.
+const WATCHED: &[&str] = &["campaign", "domain", "import", "list", "route", "suppression", "template"];
 
 /// One line of the audit.
 #[derive(Debug, Clone, Serialize)]
@@ -93,6 +97,11 @@ impl Store {
             ],
         )
         .await?;
+        // What somebody did is what others who look at it want to see.
+        let kind = action.split_once('.').map_or(action, |(kind, _)| kind);
+        if let Some(workspace) = workspace.filter(|_| WATCHED.contains(&kind) && !object.is_empty()) {
+            tx.ring(Topic::Live { workspace, what: format!("{kind}:{object}") });
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::actor::Actor;
 use crate::api_key::NewApiKey;
+use crate::bell::Topic;
 use crate::book_rig::{BY, consent, contact, mailbox, place, running_import};
 use crate::campaign::{CampaignChange, NewCampaign, NewVersion};
 use crate::contact::{ContactChange, ContactFilter, NewContact};
@@ -393,6 +394,8 @@ async fn two_people_do_not_overwrite_each_other() {
         let home = place(&store, "Home").await;
         let audience = Audience { include: vec![home.list], exclude: vec![], purpose: Some(home.purpose) };
         let mail = store.create_campaign(home.workspace, &BY, campaign(audience.clone())).await.unwrap();
+        let watched = Topic::Live { workspace: home.workspace, what: format!("campaign:{}", mail.id) };
+        let mut rings = store.bell().listen();
         let renamed = CampaignChange { name: Some("Summer".into()), ..CampaignChange::default() };
         let after = store.change_campaign(home.workspace, &BY, mail.id, mail.rev, renamed.clone()).await.unwrap();
         assert_eq!((after.name.as_str(), after.rev, after.audience), ("Summer", mail.rev + 1, audience));
@@ -401,6 +404,7 @@ async fn two_people_do_not_overwrite_each_other() {
         let variant = store.variants(home.workspace, mail.id).await.unwrap().remove(0);
         let draft = Draft { body: "unfinished {{".into(), ..Draft::default() };
         let saved = store.change_variant(home.workspace, &BY, variant.id, variant.rev, &draft).await.unwrap();
+        assert_eq!((rings.try_recv(), rings.try_recv()), (Ok(watched.clone()), Ok(watched)), "name, then text");
         assert_eq!(saved.draft, draft, "drafts always save");
         assert!(store.change_variant(home.workspace, &BY, variant.id, variant.rev, &draft).await.is_err(), "stale");
         let nul = Draft { subject: "a\0".into(), ..Draft::default() };

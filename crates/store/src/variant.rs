@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::Store;
 use crate::actor::Actor;
+use crate::bell::Topic;
 use crate::campaign::{check_editable, check_rev};
 use crate::db::{Lane, Tx};
 use crate::error::Result;
@@ -201,6 +202,7 @@ impl Store {
         .await?;
         self.keep_revision(&mut tx, workspace, id, by).await?;
         self.note(&mut tx, Some(workspace), by, "variant.change", &id.to_string(), json!({})).await?;
+        tx.ring(Topic::Live { workspace, what: format!("campaign:{}", variant.campaign) });
         tx.commit().await?;
         self.variant(workspace, id).await
     }
