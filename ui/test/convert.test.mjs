@@ -1,14 +1,10 @@
 // From one way of writing to another: what is said to come along does come along.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import ts from 'typescript';
+import { load } from './load.mjs';
 
-const text = (path) => readFileSync(new URL(`../src/screens/campaigns/editor/${path}`, import.meta.url), 'utf8');
-const plain = (source) => ts.transpileModule(source, { compilerOptions: { target: 'ES2022', module: 'ESNext' } }).outputText;
-const url = (source) => `data:text/javascript;base64,${Buffer.from(source).toString('base64')}`;
-const c = await import(url(plain(text('convert.ts')).replace("'./document'", `'${url(plain(text('document.ts')))}'`)));
+const c = await load('convert.ts');
 const types = (body) => JSON.parse(body).blocks.map((block) => block.type).join(' ');
 
 const MARKDOWN = `# Hello {{ first_name|default('you_all') }}

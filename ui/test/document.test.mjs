@@ -1,16 +1,9 @@
 // The block document: what may be done to it, what is refused, and that nothing is lost on the way.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import ts from 'typescript';
+import { load } from './load.mjs';
 
-/** A module of the editor, without its types. Node 20 reads no TypeScript. */
-export async function load(path) {
-  const source = readFileSync(new URL(`../src/screens/campaigns/editor/${path}`, import.meta.url), 'utf8');
-  const { outputText } = ts.transpileModule(source, { compilerOptions: { target: 'ES2022', module: 'ESNext' } });
-  return import(`data:text/javascript;base64,${Buffer.from(outputText).toString('base64')}`);
-}
 const d = await load('document.ts');
 
 const text = (id) => ({ id, type: 'text', html: `<p>${id}</p>` });

@@ -1,6 +1,10 @@
 // The block document of docs/blocks.md and everything that can be done to it. Plain data in, plain data out: no Svelte, no
 // DOM, so that `npm test` runs it. Every change gives a new document and shares what did not change.
 
+import { normal, paint } from './normal';
+
+export { paint };
+
 export type BlockType =
   | 'heading' | 'text' | 'image' | 'button' | 'divider' | 'spacer' | 'columns'
   | 'social' | 'quote' | 'products' | 'video' | 'html' | 'conditional' | 'footer';
@@ -56,9 +60,6 @@ export const THEME: Required<Theme> = {
   width: 600, background: '#f3f4f6', surface: '#ffffff', text: '#1f2937', muted: '#565f6c', accent: '#1d4ed8',
   on_accent: '#ffffff', font: 'arial', heading_font: 'arial', font_size: 16, radius: 6,
 };
-
-/** A colour as the server takes it, or nothing: any other value of a style may make the browser load something. */
-export const paint = (value: unknown): string | null => (typeof value === 'string' && /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.test(value) ? value : null);
 
 /** The look of a document with what it does not say, or does not say well. */
 export function dressed(theme: Theme | undefined): Required<Theme> {
@@ -307,7 +308,7 @@ export function begin(words?: (key: string) => string): Doc {
   return { version: 1, theme: {}, blocks: [make('heading', taken, words), make('text', taken, words), make('footer', taken, words)] };
 }
 
-/** Reads what the server keeps; the words say what is wrong with it. */
+/** Reads what the server keeps, with looks that are safe to draw; the words say what is wrong with it. */
 export function parse(body: string): Doc | { wrong: string } {
   if (!body.trim()) return { version: 1, theme: {}, blocks: [] };
   let value: unknown;
@@ -321,7 +322,7 @@ export function parse(body: string): Doc | { wrong: string } {
   if (doc.version !== 1) return { wrong: `version ${String(doc.version)} is not known here` };
   const broken = unknownIn(doc.blocks);
   if (broken) return { wrong: broken };
-  return { ...doc, version: 1, theme: doc.theme ?? {}, blocks: doc.blocks };
+  return normal({ ...doc, version: 1, theme: doc.theme ?? {}, blocks: doc.blocks });
 }
 
 function unknownIn(blocks: unknown[]): string | undefined {

@@ -2,6 +2,7 @@
 // came from a template or through the API is changed here.
 
 import { LIMITS, size } from './document';
+import { inert } from './inert';
 import { Editor, Mark, Node, mergeAttributes, type AnyExtension } from '@tiptap/core';
 import { Bold } from '@tiptap/extension-bold';
 import { Document } from '@tiptap/extension-document';
@@ -94,9 +95,8 @@ const extensions = (placeholder: string): AnyExtension[] => [
   Placeholder.configure({ placeholder }),
 ];
 
-/** The HTML of the server from the HTML of the editor, and the other way. */
+/** The HTML of the server from the HTML of the editor; `inert` is the other way. */
 const outward = (html: string) => html.replace(/ data-style="/g, ' style="');
-const inward = (html: string) => html.replace(/(<[^<>]*?)\sstyle=/gi, '$1 data-style=');
 
 /** Whether the editor would give this HTML back with everything in it. */
 export function keeps(editor: Editor, html: string): boolean {
@@ -105,7 +105,7 @@ export function keeps(editor: Editor, html: string): boolean {
 
 /** Words, elements and attributes, without what means the same. */
 function essence(html: string): string {
-  const root = new DOMParser().parseFromString(html, 'text/html').body;
+  const root = new DOMParser().parseFromString(inert(html), 'text/html').body;
   const out: string[] = [];
   const walk = (node: globalThis.Node) => {
     if (node.nodeType === 3) {
@@ -131,11 +131,11 @@ const SHOWN = new Set(['p', 'br', 'strong', 'b', 'em', 'i', 'u', 's', 'sub', 'su
 
 /** Rich text as elements without attributes, for the canvas; links look like links and lead nowhere. */
 export function show(html: string): DocumentFragment {
-  const root = new DOMParser().parseFromString(inward(html.slice(0, 2 * LIMITS.rich)), 'text/html').body;
+  const root = new DOMParser().parseFromString(inert(html.slice(0, 2 * LIMITS.rich)), 'text/html').body;
   const copy = (from: globalThis.Node, to: globalThis.Node) => {
     for (const child of from.childNodes) {
       if (child.nodeType === 3) to.appendChild(document.createTextNode(child.textContent ?? ''));
-      else if (child instanceof Element && !['script', 'style', 'template'].includes(child.localName)) {
+      else if (child instanceof Element) {
         const name = child.localName;
         // Headings of the message are not headings of this page.
         const shown = document.createElement(name === 'a' ? 'u' : /^h[234]$/.test(name) || !SHOWN.has(name) ? (name.startsWith('h') ? 'p' : 'span') : name);
@@ -189,11 +189,13 @@ export function create(given: Given): Editor {
   return new Editor({
     element,
     extensions: extensions(given.placeholder),
-    content: inward(html),
+    content: inert(html),
     // Its style sheet would be an inline one, which the page's policy refuses.
     injectCSS: false,
     editorProps: {
       attributes: { 'aria-label': given.label, role: 'textbox', 'aria-multiline': 'true' },
+      // Pasted markup is no more to be trusted than a draft; the looks of other programs stay there.
+      transformPastedHTML: (pasted) => inert(pasted, 'data-not-style'),
       handleKeyDown: (_, event) => given.key(event),
       // `handlePaste` would be too late: the editor has parsed everything by then, and ten megabytes freeze the tab.
       handleDOMEvents: {
