@@ -57,5 +57,5 @@ export function bytes(n: number): string {
     n /= 1000;
     at += 1;
   }
-  return n.toLocaleString(i18n.locale, { style: 'unit', unit: units[at], unitDisplay: 'short', maximumFractionDigits: n < 10 && at ? 1 : 0 });
+  return n.toLocaleString(i18n.locale, { style: 'unit', unit: units[at], unitDisplay: at ? 'short' : 'long', maximumFractionDigits: n < 10 && at ? 1 : 0 });
 }
