@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_domain::id::{DeliveryId, LaneId};
+use postrider_domain::shaping::TlsDemand;
 use tokio::sync::Semaphore;
 
 use crate::book::Book;
 use crate::connections::Open;
 use crate::landing::Landings;
 use crate::plan::Place;
-use crate::scheduler::{Dispatch, Landing, Scheduler, Turn};
+use crate::scheduler::{Dispatch, Landing, Manner, Scheduler, Turn};
 use crate::shared::{Phase, Shared};
 use crate::workshop::Workshop;
 
@@ -38,7 +39,7 @@ impl Dispatch for Kit {
         let Some(kit) = self.me.upgrade() else { return };
         let at_work = Arc::clone(&self.at_work).try_acquire_owned();
         tokio::spawn(async move {
-            let Ok(_at_work) = at_work else { return kit.scheduler.courier_ended(&place) };
+            let Ok(_at_work) = at_work else { return kit.scheduler.courier_ended(&place, false) };
             let shared = Arc::clone(&kit.shared);
             let mut courier = Courier::new(kit, place);
             tokio::select! {
@@ -61,13 +62,30 @@ pub(crate) struct Courier {
     pub(crate) pace_ms: i64,
     /// The host closed earlier connections after so many transactions.
     pub(crate) host_limit: u32,
+    /// How the site wants its connections to be used.
+    pub(crate) manner: Manner,
+    /// When the last transaction ended.
+    pub(crate) rested: std::time::Instant,
+    /// The scheduler told it to end.
+    yielded: bool,
     /// What was handed out to it, so that a courier that ends in the middle leaves nothing in the air.
     aboard: Vec<(LaneId, DeliveryId)>,
 }
 
 impl Courier {
     fn new(kit: Arc<Kit>, place: Place) -> Courier {
-        Courier { kit, place, open: None, domain: None, pace_ms: 100, host_limit: u32::MAX, aboard: Vec::new() }
+        Courier {
+            kit,
+            place,
+            open: None,
+            domain: None,
+            pace_ms: 100,
+            host_limit: u32::MAX,
+            manner: Manner { per_connection: u32::MAX, tls: TlsDemand::Opportunistic },
+            rested: std::time::Instant::now(),
+            yielded: false,
+            aboard: Vec::new(),
+        }
     }
 
     async fn run(&mut self) {
@@ -75,12 +93,17 @@ impl Courier {
             let want = self.want();
             let turn = self.kit.scheduler.clone().next(&self.place, want, self.domain.as_deref()).await;
             match turn {
-                Turn::Batch(batch) => {
+                Turn::Batch(batch, manner) => {
+                    self.manner = manner;
                     self.aboard = batch.iter().map(|h| (h.lease.lane, h.row.delivery)).collect();
                     self.carry(batch).await;
                     self.aboard.clear();
                 }
                 Turn::End => break,
+                Turn::Yield => {
+                    self.yielded = true;
+                    break;
+                }
             }
         }
         self.close().await;
@@ -111,6 +134,6 @@ impl Drop for Courier {
             // A panic: what was marked stays in doubt and is resolved by policy, the rest is read again.
             self.kit.landings.land(lane, delivery, Landing::Gone);
         }
-        self.kit.scheduler.courier_ended(&self.place);
+        self.kit.scheduler.courier_ended(&self.place, self.yielded);
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postrider_domain::shaping::TlsDemand;
 use postrider_mail::Stage;
 use postrider_mail::reply::Reply;
 use postrider_smtp::ladder::Demand;
@@ -20,6 +21,9 @@ use crate::scheduler::Handed;
 
 /// A connection that gave deliveries back asks for others after this time.
 const GIVE_BACK: Duration = Duration::from_millis(50);
+
+/// A connection that was used so lately was not closed for being idle.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// What one transaction came to.
 enum Said {
@@ -76,12 +80,17 @@ impl Courier {
     async fn connect(&mut self, handed: &Handed) -> Result<(), Box<Unreached>> {
         let shared = &self.kit.shared;
         let wanted = timeouts(shared, handed.plan.policy.timeout_ms);
-        let (hosts, policy) = tokio::join!(
+        let (hosts, mut policy) = tokio::join!(
             hosts(shared, &handed.plan, &handed.row.domain, shared.random()),
             shared.transport.policy(shared, &handed.plan, &handed.row.domain),
         );
         let hosts = hosts?;
-        let most = shared.config.limits.messages_per_connection.min(self.host_limit).max(1);
+        if policy.demand == Demand::Ladder && self.manner.tls == TlsDemand::Required {
+            // The profile of the site, or the workspace, forbids clear text.
+            policy.demand = Demand::Encrypted;
+        }
+        let most = self.host_limit.min(self.manner.per_connection);
+        let most = shared.config.limits.messages_per_connection.min(most).max(1);
         if let Some(open) = &mut self.open {
             let fits = open.connection.is_usable()
                 && open.carried < most
@@ -94,6 +103,7 @@ impl Courier {
             }
             self.close().await;
         }
+        self.kit.check_site(handed, &self.place, &hosts);
         let shared = &self.kit.shared;
         let reached = reach(shared, &handed.plan.route, &hosts, wanted, &policy).await;
         match reached {
@@ -102,9 +112,7 @@ impl Courier {
                 Ok(())
             }
             Err(unreached) => {
-                if unreached.ended.complains_of_speed() {
-                    self.kit.scheduler.ease(&self.place);
-                }
+                self.kit.scheduler.heed(&self.place, &unreached.ended);
                 Err(unreached)
             }
         }
@@ -145,15 +153,13 @@ impl Courier {
                 }
                 Said::Reply(reply) => {
                     self.learn(elapsed_ms(begun));
+                    self.rested = Instant::now();
                     self.settle(&loaded.handed, Some(&loaded.ready), &Ended::accepted(&reply), (at, begun));
                     return true;
                 }
                 Said::Failure(failure) => {
                     self.learn(elapsed_ms(begun));
                     let ended = judge::of_failure(&failure);
-                    if ended.complains_of_speed() {
-                        self.kit.scheduler.ease(&self.place);
-                    }
                     self.settle(&loaded.handed, Some(&loaded.ready), &ended, (at, begun));
                     if !failure.connection_usable {
                         self.open = None;
@@ -199,10 +205,15 @@ impl Courier {
             },
             Err(failure) if !fresh && !second_time && lets_go(&failure) => {
                 // The host ended a connection that had served before: no fault of this delivery, and no attempt.
+                let carried = open.carried.saturating_sub(1).max(1);
                 if failure.reply().is_some() {
-                    self.host_limit = self.host_limit.min(open.carried.saturating_sub(1).max(1));
+                    self.host_limit = self.host_limit.min(carried);
                 }
                 self.open = None;
+                // Who was left waiting may have closed for that reason; who was busy has had enough messages.
+                if self.rested.elapsed() < BUSY {
+                    self.kit.scheduler.let_go(&self.place, carried);
+                }
                 Said::Again
             }
             Err(failure) => Said::Failure(failure),
@@ -219,6 +230,7 @@ impl Courier {
     fn settle(&self, handed: &Handed, ready: Option<&Ready>, ended: &Ended, begun: (i64, Instant)) {
         let record = self.open.as_ref().map(|o| (o.host.clone(), o.ip.to_string(), o.tls.clone())).unwrap_or_default();
         let first_try_at = ready.map_or(begun.0, |r| r.first_try_at);
+        self.kit.scheduler.heed(&self.place, ended);
         self.kit.settle(handed, first_try_at, ended, begun, record);
     }
 }

@@ -73,12 +73,6 @@ impl Ended {
     pub(crate) fn accepted(reply: &Reply) -> Ended {
         from_reply(Stage::Dot, reply)
     }
-
-    /// The other side said that we are too many or too fast.
-    pub(crate) fn complains_of_speed(&self) -> bool {
-        matches!(self.class, Some(BounceClass::TooMany | BounceClass::RateLimited))
-            || self.code == Some(421) && matches!(self.stage, Stage::Greeting | Stage::Ehlo | Stage::Mail)
-    }
 }
 
 fn from_reply(stage: Stage, reply: &Reply) -> Ended {

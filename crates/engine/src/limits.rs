@@ -1,54 +1,11 @@
-//! Our own limits: messages per second of a route, evenly spaced, and what a day still allows.
+//! Our own limits of a route: messages per second, and what a day still allows.
 //!
 //! Pure: the time comes in. Waiting for one of these is not an attempt. Knows no queue and no database.
 
-/// Even spacing of messages (the generic cell rate algorithm). A rate of 0 means no limit.
-#[derive(Debug, Clone)]
-pub struct Pace {
-    gap_us: i64,
-    /// How far behind its schedule the pace may catch up at once, in microseconds.
-    slack_us: i64,
-    /// When the next message is due, in microseconds of the monotonic clock.
-    due_us: i64,
-}
+use postrider_domain::shaping::Pace;
 
-impl Pace {
-    /// A pace of `per_second` messages.
-    pub fn new(per_second: u32) -> Pace {
-        let gap_us = if per_second == 0 { 0 } else { 1_000_000 / i64::from(per_second) };
-        // Tasks wake up to some milliseconds late; without slack a fast pace would never be reached.
-        let slack_us = if gap_us >= 20_500 { (gap_us / 10).min(20_000) } else { 20_000 };
-        Pace { gap_us, slack_us, due_us: i64::MIN }
-    }
-
-    /// The gap between two messages in milliseconds, rounded up; 0 without limit.
-    pub fn gap_ms(&self) -> i64 {
-        (self.gap_us + 999) / 1000
-    }
-
-    /// Takes up to `want` messages at `now_ms`.
-    ///
-    /// # Errors
-    /// When none may go yet: the milliseconds to wait, at least 1.
-    pub fn take(&mut self, now_ms: i64, want: usize) -> Result<usize, i64> {
-        if self.gap_us == 0 {
-            return Ok(want);
-        }
-        let now = now_ms.saturating_mul(1000);
-        self.due_us = if self.due_us == i64::MIN { now } else { self.due_us.max(now - self.slack_us) };
-        let mut taken = 0;
-        while taken < want && self.due_us <= now {
-            self.due_us += self.gap_us;
-            taken += 1;
-        }
-        if taken == 0 { Err(((self.due_us - now) + 999).max(1000) / 1000) } else { Ok(taken) }
-    }
-
-    /// Gives back what was taken and not used.
-    pub fn give_back(&mut self, n: usize) {
-        self.due_us = self.due_us.saturating_sub(self.gap_us.saturating_mul(i64::try_from(n).unwrap_or(0)));
-    }
-}
+/// Seconds of a day.
+const DAY: f64 = 86_400.0;
 
 /// What this node may still send on a route today, from grants that were reserved in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,45 +20,70 @@ pub struct DayGrant {
     pub exhausted: bool,
 }
 
+/// The day of a route. What a day's limit held back is let go evenly over the next day, not in a burst at midnight.
+#[derive(Debug, Clone)]
+pub struct Day {
+    /// Messages a day; 0 without limit.
+    pub limit: u32,
+    /// What is granted of the present day.
+    pub grant: Option<DayGrant>,
+    /// Set while a day follows on one that was too short.
+    spread: Option<Pace>,
+}
+
+impl Day {
+    /// A day with a limit, of which nothing is granted yet.
+    pub const fn new(limit: u32) -> Day {
+        Day { limit, grant: None, spread: None }
+    }
+
+    /// Takes in what the store granted.
+    pub fn granted(&mut self, grant: DayGrant) {
+        match self.grant {
+            Some(before) if before.day != grant.day => {
+                self.spread = before.exhausted.then(|| Pace::new(f64::from(self.limit) / DAY));
+            }
+            Some(_) | None => {}
+        }
+        self.grant = Some(grant);
+    }
+
+    /// Whether `want` messages may go as far as an even day is concerned; `Err` is the wait in milliseconds.
+    ///
+    /// # Errors
+    /// The milliseconds to wait.
+    pub fn take_evenly(&mut self, monotonic: i64, want: usize) -> Result<usize, i64> {
+        self.spread.as_mut().map_or(Ok(want), |pace| pace.take(monotonic, want))
+    }
+
+    /// Gives back what was taken evenly and not used.
+    pub fn give_back_evenly(&mut self, n: usize) {
+        if let Some(pace) = &mut self.spread {
+            pace.give_back(n);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sent_within(per_second: u32, total_ms: i64, step_ms: i64) -> Vec<i64> {
-        let mut pace = Pace::new(per_second);
-        let (mut now, mut sent) = (1_000_000, Vec::new());
-        while now < 1_000_000 + total_ms {
-            while let Ok(n) = pace.take(now, 3) {
-                sent.extend(std::iter::repeat_n(now, n));
-            }
-            now += step_ms;
-        }
-        sent
+    fn grant(day: i64, exhausted: bool) -> DayGrant {
+        DayGrant { day, ends: day + 86_400_000, left: 10, exhausted }
     }
 
     #[test]
-    fn no_second_sees_more_than_the_rate_and_its_slack() {
-        for rate in [1, 5, 20, 49, 200, 1000] {
-            for step in [1, 7, 13] {
-                let sent = sent_within(rate, 5_000, step);
-                let most =
-                    sent.iter().map(|t| sent.iter().filter(|u| (*t..t + 1000).contains(*u)).count()).max().unwrap();
-                let allowed = rate as usize + 1 + if rate > 50 { rate as usize / 50 } else { 0 };
-                assert!(most <= allowed, "{most} in one second at {rate}, step {step}");
-                assert!(sent.len() + 5 >= rate as usize * 45 / 10, "{} in 5 s at {rate}, step {step}", sent.len());
-            }
-        }
-    }
-
-    #[test]
-    fn the_wait_is_exact_and_giving_back_undoes_taking() {
-        let mut pace = Pace::new(2);
-        assert_eq!(pace.take(10_000, 8), Ok(1));
-        assert_eq!(pace.take(10_000, 8), Err(500));
-        assert_eq!(pace.take(10_499, 8), Err(1));
-        assert_eq!(pace.take(10_500, 8), Ok(1));
-        pace.give_back(1);
-        assert_eq!(pace.take(10_500, 8), Ok(1));
-        assert_eq!(Pace::new(0).take(0, 8), Ok(8));
+    fn what_a_day_held_back_goes_evenly_over_the_next() {
+        let mut day = Day::new(24);
+        day.granted(grant(0, false));
+        assert_eq!(day.take_evenly(0, 8), Ok(8), "an ordinary day");
+        day.granted(grant(0, true));
+        assert_eq!(day.take_evenly(0, 8), Ok(8));
+        day.granted(grant(86_400_000, false));
+        assert_eq!((day.take_evenly(0, 8), day.take_evenly(0, 8)), (Ok(1), Err(3_600_000)));
+        day.granted(grant(86_400_000, false));
+        assert_eq!(day.take_evenly(3_600_000, 8), Ok(1), "the next grant of the same day");
+        day.granted(grant(2 * 86_400_000, false));
+        assert_eq!(day.take_evenly(3_600_000, 8), Ok(8), "nobody was held back yesterday");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use postrider_domain::id::{CampaignId, PurposeId, RouteId, WorkspaceId};
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::route::{RouteKind, RouteSettings};
+use postrider_domain::shaping::HoldReason;
 use postrider_domain::stream::{InDoubtPolicy, Stream};
 use zeroize::Zeroizing;
 
@@ -39,6 +40,14 @@ impl Plan {
         }
     }
 
+    /// From where deliveries leave: limits are kept by source and site.
+    pub(crate) fn source(&self) -> Source {
+        match self.route.settings.kind {
+            RouteKind::Mx => Source::Direct,
+            RouteKind::Smarthost => Source::Route(self.route.id),
+        }
+    }
+
     /// How many messages may be marked ahead on one connection.
     pub(crate) fn ahead(&self, most: usize) -> usize {
         match self.policy.in_doubt {
@@ -53,6 +62,24 @@ impl Plan {
 pub(crate) struct Place {
     pub(crate) route: RouteId,
     pub(crate) site: String,
+}
+
+/// From where mail leaves: what a site sees of us. All routes to MX hosts leave from the addresses of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The addresses of this machine.
+    Direct,
+    /// A smarthost, whose operator sees the account of the route.
+    Route(RouteId),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Direct => f.write_str("direct"),
+            Source::Route(route) => route.fmt(f),
+        }
+    }
 }
 
 /// Flows between which a place is fair.
@@ -81,6 +108,16 @@ pub enum WaitingFor {
     Pace,
     /// The route's messages per day.
     DailyLimit,
+    /// The pace that the site was found to accept.
+    LearnedPace,
+    /// The site's messages per hour.
+    HourlyLimit,
+    /// The end of a stop that a rule for a reply of the site began.
+    Stop,
+    /// The end of a pause: the site refused several times in a row.
+    BackOff,
+    /// Connections that come back one by one after a stop.
+    Recovery,
     /// A free connection: all that the site or the node may have are busy.
     Connection,
     /// Room on the disk.
@@ -97,9 +134,52 @@ impl WaitingFor {
             WaitingFor::Suspension => "suspension",
             WaitingFor::Pace => "messages per second",
             WaitingFor::DailyLimit => "daily limit",
+            WaitingFor::LearnedPace => "learned pace",
+            WaitingFor::HourlyLimit => "hourly limit",
+            WaitingFor::Stop => "stop",
+            WaitingFor::BackOff => "back-off",
+            WaitingFor::Recovery => "recovery",
             WaitingFor::Connection => "connection",
             WaitingFor::Space => "disk space",
             WaitingFor::Setup => "setup",
+        }
+    }
+}
+
+impl WaitingFor {
+    /// The same as people read it.
+    pub(crate) const fn reason(self) -> HoldReason {
+        match self {
+            WaitingFor::Resume => HoldReason::Paused,
+            WaitingFor::Suspension => HoldReason::Suspended,
+            WaitingFor::Pace => HoldReason::Rate,
+            WaitingFor::DailyLimit => HoldReason::Day,
+            WaitingFor::LearnedPace => HoldReason::LearnedRate,
+            WaitingFor::HourlyLimit => HoldReason::Hour,
+            WaitingFor::Stop => HoldReason::Stop,
+            WaitingFor::BackOff => HoldReason::BackOff,
+            WaitingFor::Recovery => HoldReason::Recovery,
+            WaitingFor::Connection => HoldReason::Connection,
+            WaitingFor::Space => HoldReason::Space,
+            WaitingFor::Setup => HoldReason::Setup,
+        }
+    }
+
+    /// What a hold of a place is.
+    pub(crate) const fn of(reason: HoldReason) -> WaitingFor {
+        match reason {
+            HoldReason::Connection | HoldReason::Dns | HoldReason::Retry => WaitingFor::Connection,
+            HoldReason::LearnedRate => WaitingFor::LearnedPace,
+            HoldReason::Rate => WaitingFor::Pace,
+            HoldReason::Hour => WaitingFor::HourlyLimit,
+            HoldReason::Day => WaitingFor::DailyLimit,
+            HoldReason::BackOff => WaitingFor::BackOff,
+            HoldReason::Stop => WaitingFor::Stop,
+            HoldReason::Recovery => WaitingFor::Recovery,
+            HoldReason::Paused | HoldReason::Held | HoldReason::InDoubt => WaitingFor::Resume,
+            HoldReason::Suspended => WaitingFor::Suspension,
+            HoldReason::Space => WaitingFor::Space,
+            HoldReason::Setup => WaitingFor::Setup,
         }
     }
 }

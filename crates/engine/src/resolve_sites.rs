@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 use postrider_domain::bounce::BounceClass;
+use postrider_domain::route::RouteKind;
 use postrider_mail::Stage;
 use postrider_mail::mailbox::DomainName;
 use postrider_smtp::{MxAnswer, ResolveError};
@@ -18,10 +19,10 @@ use postrider_store::{StoreError, Topic};
 use crate::connections::{no_answer, null_mx};
 use crate::courier::Kit;
 use crate::judge::Ended;
-use crate::plan::Plan;
+use crate::plan::{Place, Plan};
 use crate::scheduler::{Handed, Resolve};
 use crate::shared::{Phase, Shared};
-use crate::sites::site_of;
+use crate::sites::{UNRESOLVED, site_of};
 
 /// Rows looked at in one go.
 const SLICE: u32 = 500;
@@ -29,6 +30,9 @@ const SLICE: u32 = 500;
 const MOVE_SLICE: u32 = 200;
 /// Temporary DNS errors are asked again after this time, in milliseconds.
 const TEMPORARY_MS: i64 = 60_000;
+
+/// A domain that was looked up so lately is not moved to another site.
+const SETTLED_MS: i64 = 600_000;
 
 /// What DNS says about a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,9 +173,62 @@ impl Resolve for Kit {
             kit.scheduler.lane_resolved(lease.lane, next);
         });
     }
+
+    fn resort(&self, lease: LaneLease) {
+        let Some(kit) = self.me.upgrade() else { return };
+        tokio::spawn(async move {
+            // What was settled before is in the rows before they are moved.
+            let moved = match kit.shared.writer.flush().await {
+                Ok(()) => {
+                    let last = LaneCursor { ready_at: i64::MAX, delivery: postrider_domain::id::DeliveryId(i64::MAX) };
+                    kit.move_rows(&lease, None, Some(last)).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = moved {
+                kit.shared.complain("sort the rows of a lane anew", &error);
+            }
+            kit.scheduler.lane_resolved(lease.lane, Some(kit.shared.now()));
+        });
+    }
 }
 
 impl Kit {
+    /// Looks whether the hosts of a domain still belong to the site of its lane, before they are connected to. If they do
+    /// not, the lane is sorted anew; this delivery goes as it is.
+    pub(crate) fn check_site(&self, handed: &Handed, place: &Place, hosts: &[postrider_smtp::MxHost]) {
+        if handed.plan.route.settings.kind == RouteKind::Smarthost || handed.lease.site == UNRESOLVED {
+            return;
+        }
+        let Some(site) = site_of(hosts).filter(|site| *site != place.site) else { return };
+        let Some(kit) = self.me.upgrade() else { return };
+        let (name, lane) = (handed.row.domain.clone(), handed.lease.lane);
+        tokio::spawn(async move {
+            match kit.move_domain(&name, site).await {
+                Ok(true) => kit.scheduler.resort(lane),
+                Ok(false) => {}
+                Err(error) => kit.shared.complain("note that a domain has another site", &error),
+            }
+        });
+    }
+
+    /// Notes the site that a domain has now; false when it has moved too lately to be believed.
+    async fn move_domain(&self, name: &str, site: String) -> Result<bool, StoreError> {
+        let shared = &self.shared;
+        let names = [name.to_owned()];
+        let known = shared.store.mail_domains(&names).await?.remove(name);
+        let now = shared.now();
+        match known {
+            Some(known) if known.site.as_ref() == Some(&site) => return Ok(true),
+            // Some names have other hosts at each look: they stay where they are for a while.
+            Some(known) if known.site.is_some() && now - known.resolved_at < SETTLED_MS => return Ok(false),
+            Some(_) | None => {}
+        }
+        tracing::info!(event = "domain.moved", domain = name, site);
+        shared.store.remember_domains(&[to_remember(shared, name, &Found::Site(site))]).await?;
+        Ok(true)
+    }
+
     /// Goes once through the ready rows of an unresolved lane; the time at which its next row is due.
     async fn resolve_lane(&self, lease: &LaneLease, plan: &Arc<Plan>) -> Result<Option<i64>, StoreError> {
         let shared = &self.shared;

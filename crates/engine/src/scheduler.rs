@@ -5,9 +5,14 @@
 
 mod hand_out;
 mod lanes;
+mod site;
 mod state;
+mod tell;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use lanes::Resolve;
+pub(crate) use site::Manner;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,9 +38,11 @@ pub(crate) struct Handed {
 /// What a courier is told.
 pub(crate) enum Turn {
     /// Carry these; they belong to one lane.
-    Batch(Vec<Handed>),
+    Batch(Vec<Handed>, Manner),
     /// Nothing to do: close in order and end.
     End,
+    /// Others need the connection, or the site wants fewer: close in order, end, and say that it was told to.
+    Yield,
 }
 
 /// How a delivery that was handed out left the air.
@@ -87,7 +94,7 @@ impl Scheduler {
 
     /// Everything that is ready and does not leave, and why.
     pub(crate) fn waiting(&self) -> Vec<Waiting> {
-        self.lock().waiting()
+        self.lock().waiting(self.shared.now(), self.shared.monotonic())
     }
 
     /// Deliveries handed out and not landed.

@@ -3,9 +3,9 @@
 //! Nothing is saved up while nothing is sent, so that there is no burst at the edge of a second, minute, hour or day. Pure:
 //! the time comes in, as milliseconds of the monotonic clock.
 
-/// The least and the most that a late caller may catch up, in microseconds.
-const LEAST_SLACK_US: i64 = 50_000;
-const MOST_SLACK_US: i64 = 5_000_000;
+/// What a late caller of a fast pace may catch up, and of any pace at most, in microseconds.
+const FAST_SLACK_US: f64 = 50_000.0;
+const MOST_SLACK_US: f64 = 5_000_000.0;
 
 /// A pace of messages.
 #[derive(Debug, Clone)]
@@ -33,8 +33,8 @@ impl Pace {
             *due += gap_us - self.gap_us;
         }
         self.gap_us = gap_us;
-        // Who wakes up late catches up by one message, or by a twentieth of a second; never by more than some seconds.
-        self.slack_us = gap_us.clamp(LEAST_SLACK_US as f64, MOST_SLACK_US as f64);
+        // Who wakes up late catches up by half a gap, a fast pace by a twentieth of a second; none by more than some seconds.
+        self.slack_us = (gap_us / 2.0).max(FAST_SLACK_US - gap_us / 2.0).min(MOST_SLACK_US);
     }
 
     /// Messages per second; `None` without limit.
@@ -116,9 +116,9 @@ mod tests {
     fn nothing_is_saved_up() {
         let mut pace = Pace::new(10.0);
         assert_eq!(pace.take(0, 100), Ok(1));
-        // An hour later: the one that is due, and the one that a late caller may catch up.
-        assert_eq!(pace.take(3_600_000, 100), Ok(2));
-        assert_eq!(pace.take(3_600_000, 100), Err(100));
+        // An hour later: the one that is due, and half a gap that a late caller may catch up.
+        assert_eq!(pace.take(3_600_000, 100), Ok(1));
+        assert_eq!(pace.take(3_600_000, 100), Err(50));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
                 now += step;
                 sent += pace.take(now, 50).unwrap_or(0);
             }
-            let slack = (1.0 / rate).clamp(0.05, 5.0);
+            let slack = (0.5 / rate).max(0.05 - 0.5 / rate).min(5.0);
             prop_assert!(sent as f64 <= rate * (now as f64 / 1e3 + slack) + 1.001, "{} in {} ms", sent, now);
         }
     }

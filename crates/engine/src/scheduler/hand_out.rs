@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_domain::id::{RouteId, WorkspaceId};
+use postrider_domain::id::{LaneId, RouteId, WorkspaceId};
+use postrider_domain::shaping::{Hold, HoldReason};
 use postrider_domain::stream::Stream;
 
+use super::site::{Manner, Word, in_utc};
 use super::state::{Gate, State};
 use super::{Handed, Scheduler, Turn};
+use crate::judge::Ended;
 use crate::limits::DayGrant;
 use crate::plan::{Flow, Place, WaitingFor};
+use postrider_store::shaping::SiteStop;
 
 /// The smallest pause of a connection that waits for one of our limits.
 const LEAST_WAIT_MS: i64 = 5;
-/// A place that complained gets one more connection back after this time.
-const EASE_MS: i64 = 30_000;
 
 /// What [`State::take`] found.
-enum Take {
-    Batch(Vec<Handed>),
-    /// One of our own limits: wait so many milliseconds.
+pub(super) enum Take {
+    Batch(Vec<Handed>, Manner),
+    /// One of the limits: wait so many milliseconds.
     Wait(i64),
     /// The route has a limit per day and nothing granted of it.
     Grant(RouteId, u32),
@@ -39,30 +41,40 @@ impl Scheduler {
             // Asked for before looking, so that rows that come in between are not missed.
             let woken = wake.notified();
             let (now, monotonic) = (self.shared.now(), self.shared.monotonic());
-            let taken = {
+            let (taken, paces) = {
                 let mut state = self.lock();
-                if state.should_yield(place, now) {
-                    return Turn::End;
+                if state.should_yield(place, now, monotonic) {
+                    return Turn::Yield;
                 }
                 let taken = state.take(place, want, prefer, now, monotonic);
-                if let Take::Batch(batch) = &taken
-                    && let Some(handed) = batch.first()
-                {
-                    self.read_ahead(&mut state, handed.lease.lane, now);
+                match &taken {
+                    Take::Batch(batch, _) => {
+                        if let Some(handed) = batch.first() {
+                            self.read_ahead(&mut state, handed.lease.lane, now);
+                        }
+                        // Whoever waits behind us for the pace may have its turn; if there is nobody, somebody may be needed.
+                        if !state.pass_on(place) {
+                            self.look.notify_one();
+                        }
+                        (taken, false)
+                    }
+                    // One of the idle connections keeps time for all of them.
+                    Take::Wait(_) => (taken, state.keep_time(place)),
+                    Take::Grant(..) | Take::Nothing => (taken, false),
                 }
-                taken
             };
             let pause = match taken {
-                Take::Batch(batch) => return Turn::Batch(batch),
-                Take::Wait(ms) => Duration::from_millis(ms.max(LEAST_WAIT_MS) as u64),
+                Take::Batch(batch, manner) => return Turn::Batch(batch, manner),
+                Take::Wait(ms) if paces => Duration::from_millis(ms.max(LEAST_WAIT_MS) as u64),
                 Take::Grant(route, limit) => {
                     self.ask_for_day(route, limit, now).await;
                     continue;
                 }
-                Take::Nothing => self.shared.config.times.idle_close,
+                Take::Wait(_) | Take::Nothing => self.shared.config.times.idle_close,
             };
             let until = tokio::time::Instant::now() + pause;
             if until.min(idle_until) <= tokio::time::Instant::now() {
+                self.lock().stop_timing(place, paces);
                 return Turn::End;
             }
             self.count_idle(place, 1);
@@ -72,7 +84,9 @@ impl Scheduler {
                 () = self.shared.reached(crate::shared::Phase::Stopping) => false,
             };
             self.count_idle(place, -1);
-            if !woken && tokio::time::Instant::now() >= idle_until {
+            let over = !woken && tokio::time::Instant::now() >= idle_until;
+            self.lock().stop_timing(place, paces);
+            if over {
                 return Turn::End;
             }
         }
@@ -113,11 +127,9 @@ impl Scheduler {
         let mut state = self.lock();
         for one in handed {
             let lane = one.lease.lane;
-            if let Some(limits) = state.routes.get_mut(&one.plan.route.id) {
-                limits.pace.give_back(1);
-                if let Some(day) = &mut limits.day {
-                    day.left = day.left.saturating_add(1);
-                }
+            state.untake(&one.plan.place(&one.lease.site), 1);
+            if let Some(grant) = state.routes.get_mut(&one.plan.route.id).and_then(|limits| limits.day.grant.as_mut()) {
+                grant.left = grant.left.saturating_add(1);
             }
             let Some(entry) = state.lanes.get_mut(&lane).filter(|l| l.lease.epoch == one.lease.epoch) else { continue };
             entry.air.remove(&one.row.delivery);
@@ -128,15 +140,46 @@ impl Scheduler {
         self.look.notify_one();
     }
 
-    /// The other side complains of our speed or number: half the connections for a while.
-    pub(crate) fn ease(&self, place: &Place) {
-        let now = self.shared.monotonic();
-        if let Some(spot) = self.lock().spots.get_mut(place)
-            // Replies to what was already on its way count once.
-            && (spot.eased >= spot.limit || now - spot.eased_at > 1_000)
-        {
-            spot.eased = (spot.allowed().min(spot.couriers.max(1)) / 2).max(1);
-            spot.eased_at = now;
+    /// Notes what an attempt told about a site: its limits follow.
+    pub(crate) fn heed(self: &Arc<Self>, place: &Place, ended: &Ended) {
+        let word = Word::of(&place.site, ended);
+        let (now, monotonic) = (self.shared.now(), self.shared.monotonic());
+        let stopped = {
+            let mut state = self.lock();
+            let Some(number) = state.spots.get(place).map(|s| s.site) else { return };
+            state.sites.hear(number, &word, monotonic, now)
+        };
+        let Some((key, stopped)) = stopped else { return };
+        let at = |t: i64| t - monotonic + now;
+        tracing::warn!(
+            event = "site.stopped", source = %key.source, site = key.site, rule = stopped.rule, reply = stopped.reply,
+            until = postrider_domain::schedule::rfc3339(at(stopped.until))
+        );
+        let stop = SiteStop {
+            source: key.source.to_string(),
+            site: key.site,
+            since: at(stopped.since),
+            until: at(stopped.until),
+            rule: stopped.rule,
+            reply: stopped.reply,
+            recovers: stopped.recovers,
+        };
+        let scheduler = Arc::clone(self);
+        tokio::spawn(async move {
+            // A restart must not forget it.
+            if let Err(error) = scheduler.shared.store.keep_site_stop(&stop).await {
+                scheduler.shared.complain("keep the stop of a site", &error);
+            }
+        });
+    }
+
+    /// The site let a connection go between two transactions after it had carried `after` of them: no fault.
+    pub(crate) fn let_go(&self, place: &Place, after: u32) {
+        let monotonic = self.shared.monotonic();
+        let mut state = self.lock();
+        let Some(number) = state.spots.get(place).map(|s| s.site) else { return };
+        if let Some(entry) = state.sites.get_mut(number) {
+            entry.shaper.closed_after(monotonic, after);
         }
     }
 
@@ -150,7 +193,11 @@ impl Scheduler {
         if !self.shared.is_running() || !self.shared.is_surely_alive() {
             return Err(WaitingFor::Connection);
         }
-        match self.lock().gate(Flow::of(&handed.plan), self.shared.now()) {
+        let monotonic = self.shared.monotonic();
+        let mut state = self.lock();
+        match state.gate(Flow::of(&handed.plan), self.shared.now()) {
+            // Also what was handed out already stays when its site is stopped.
+            Gate::Open if state.is_stopped(handed.lease.lane, monotonic) => Err(WaitingFor::Stop),
             Gate::Open => Ok(()),
             Gate::Shut(reason) => Err(reason),
             Gate::Over => Err(WaitingFor::Resume),
@@ -162,12 +209,17 @@ impl Scheduler {
         self.lock().gate(Flow::of(plan), self.shared.now()) != Gate::Open
     }
 
-    /// A courier has ended.
-    pub(crate) fn courier_ended(&self, place: &Place) {
+    /// A courier has ended; `yielded` when it was told to.
+    pub(crate) fn courier_ended(&self, place: &Place, yielded: bool) {
         let mut state = self.lock();
         state.couriers = state.couriers.saturating_sub(1);
         if let Some(spot) = state.spots.get_mut(place) {
             spot.couriers = spot.couriers.saturating_sub(1);
+            if yielded {
+                spot.ending = spot.ending.saturating_sub(1);
+            }
+            let number = spot.site;
+            state.sites.courier_ends(number);
         }
         drop(state);
         self.look.notify_one();
@@ -183,29 +235,32 @@ impl Scheduler {
         let mut places: Vec<Place> = state.hungry.drain(..).collect();
         places.extend(state.spots.keys().filter(|p| !places.contains(p)).cloned().collect::<Vec<_>>());
         for place in places {
-            let Some(spot) = state.spots.get_mut(&place) else { continue };
-            if spot.eased < spot.limit && monotonic - spot.eased_at > EASE_MS {
-                spot.eased += 1;
-                spot.eased_at = monotonic;
-            }
+            let Some(spot) = state.spots.get(&place) else { continue };
             if spot.lanes.is_empty() && spot.couriers == 0 {
-                state.spots.remove(&place);
+                state.drop_spot(&place, monotonic);
                 continue;
             }
-            let (couriers, idle, allowed) = (spot.couriers, spot.idle, spot.allowed());
-            let rows = state.ready_rows(&place, allowed * ahead, now);
+            let (couriers, idle, number) = (spot.couriers, spot.idle, spot.site);
+            let (may, open) = state.sites.connections(number, monotonic);
+            let allowed = spot.limit.min(may);
+            let rows = state.ready_rows(&place, allowed.max(1) * ahead, now);
             let wanted = rows.div_ceil(ahead).max(usize::from(rows > 0)).min(allowed);
             let Some(spot) = state.spots.get_mut(&place) else { continue };
-            for _ in 0..wanted.min(idle) {
+            // Where one of them keeps time for the pace, the others are woken by it.
+            let wake = if spot.pacing { 0 } else { wanted.min(idle) };
+            for _ in 0..wake {
                 spot.wake.notify_one();
             }
             // A place that waits for one of our limits needs no further connection for it.
-            let short = if spot.blocked.is_some() {
-                usize::from(couriers == 0 && rows > 0)
-            } else {
-                wanted.saturating_sub(idle)
-            };
+            let short =
+                if spot.blocked.is_some() { usize::from(idle == 0 && rows > 0) } else { wanted.saturating_sub(idle) };
             let short = short.min(allowed.saturating_sub(couriers));
+            // Other routes to the same site have connections, too.
+            let room = may.saturating_sub(open);
+            if short > room && couriers == 0 && may > 0 {
+                hungry.push_back(place.clone());
+            }
+            let short = short.min(room);
             for _ in 0..short {
                 // A tenth of the node's connections is kept for transactional mail.
                 let most = if spot.urgent.is_empty() {
@@ -219,6 +274,7 @@ impl Scheduler {
                 }
                 state.couriers += 1;
                 spot.couriers += 1;
+                state.sites.courier_begins(number);
                 started.push(place.clone());
             }
         }
@@ -244,23 +300,66 @@ impl State {
     fn end_asking(&mut self, route: RouteId, day: Option<DayGrant>) {
         if let Some(limits) = self.routes.get_mut(&route) {
             limits.asking = false;
-            if day.is_some() {
-                limits.day = day;
+            if let Some(day) = day {
+                limits.day.granted(day);
             }
         }
     }
 
-    /// Whether a connection should end so that a place without any gets one, or because the site complained.
-    fn should_yield(&self, place: &Place, now: i64) -> bool {
-        let Some(spot) = self.spots.get(place) else { return true };
-        if spot.couriers > spot.allowed() {
-            return true;
-        }
-        let others = self.hungry.iter().any(|p| p != place && self.ready_rows(p, 1, now) > 0);
-        others && spot.couriers > (self.most_couriers / self.spots.len().max(1)).max(1)
+    /// Whether one of the idle connections of a place has to keep time from now on: the caller, when it is true.
+    fn keep_time(&mut self, place: &Place) -> bool {
+        self.spots.get_mut(place).is_some_and(|spot| !std::mem::replace(&mut spot.pacing, true))
     }
 
-    fn take(&mut self, place: &Place, want: usize, prefer: Option<&str>, now: i64, monotonic: i64) -> Take {
+    /// Whoever kept time does so no more.
+    fn stop_timing(&mut self, place: &Place, was_timing: bool) {
+        if was_timing && let Some(spot) = self.spots.get_mut(place) {
+            spot.pacing = false;
+            if spot.idle > 0 {
+                spot.wake.notify_one();
+            }
+        }
+    }
+
+    /// Wakes one idle connection of a place that nobody keeps time for; false when there is no idle one.
+    fn pass_on(&mut self, place: &Place) -> bool {
+        let Some(spot) = self.spots.get_mut(place) else { return true };
+        if spot.idle > 0 && !spot.pacing {
+            spot.wake.notify_one();
+        }
+        spot.idle > 0
+    }
+
+    /// Whether the site of a lane is stopped.
+    fn is_stopped(&mut self, lane: LaneId, monotonic: i64) -> bool {
+        let Some(spot) = self.lanes.get(&lane).and_then(|l| self.spots.get(&l.place)) else { return false };
+        self.sites.get_mut(spot.site).is_some_and(|entry| entry.shaper.is_stopped(monotonic))
+    }
+
+    /// Whether a connection should end so that a place without any gets one, or because the site wants fewer.
+    pub(super) fn should_yield(&mut self, place: &Place, now: i64, monotonic: i64) -> bool {
+        let Some(spot) = self.spots.get(place) else { return true };
+        let (couriers, limit, number) = (spot.couriers.saturating_sub(spot.ending), spot.limit, spot.site);
+        let (may, open) = self.sites.connections(number, monotonic);
+        let of_site = || self.spots.values().filter(|s| s.site == number);
+        let starving = |p: &Place| {
+            p != place && self.spots.get(p).is_some_and(|s| s.couriers == 0) && self.ready_rows(p, 1, now) > 0
+        };
+        let too_many = couriers > limit.min(may) || open.saturating_sub(of_site().map(|s| s.ending).sum()) > may;
+        let unfair = !self.hungry.is_empty()
+            && (self.hungry.iter().any(|p| starving(p) && self.spots.get(p).is_some_and(|s| s.site == number))
+                && couriers > (may / of_site().count().max(1)).max(usize::from(may > 1))
+                || self.couriers >= self.most_couriers - self.most_couriers / 10
+                    && self.hungry.iter().any(|p| p != place && self.ready_rows(p, 1, now) > 0)
+                    && couriers > (self.most_couriers / self.spots.len().max(1)).max(1));
+        let yields = too_many || unfair;
+        if yields && let Some(spot) = self.spots.get_mut(place) {
+            spot.ending += 1;
+        }
+        yields
+    }
+
+    pub(super) fn take(&mut self, place: &Place, want: usize, prefer: Option<&str>, now: i64, monotonic: i64) -> Take {
         if self.no_space {
             return Take::Wait(1_000);
         }
@@ -270,51 +369,101 @@ impl State {
             }
             return Take::Nothing;
         }
+        let Some(spot) = self.spots.get(place) else { return Take::Nothing };
+        let (number, urgent) = (spot.site, !spot.urgent.is_empty());
         let Some(limits) = self.routes.get_mut(&place.route) else { return Take::Nothing };
         // The day first: it takes nothing yet.
         let mut want = want.max(1);
-        if limits.per_day > 0 {
-            match &limits.day {
+        if limits.day.limit > 0 {
+            match &limits.day.grant {
                 Some(day) if now >= day.day && now < day.ends => {
                     if day.left == 0 && day.exhausted {
-                        let ends = day.ends;
-                        self.block(place, WaitingFor::DailyLimit, ends);
+                        let (begun, ends) = (day.day, day.ends);
+                        let detail = format!("{} a day by the route", limits.day.limit);
+                        let hold = Hold { since: Some(begun), until: Some(ends), detail, ..Hold::of(HoldReason::Day) };
+                        self.block(place, hold);
                         return Take::Wait((ends - now).min(60_000));
                     }
                     if day.left == 0 {
-                        return Take::Grant(place.route, limits.per_day);
+                        return Take::Grant(place.route, limits.day.limit);
                     }
                     want = want.min(day.left as usize);
                 }
-                Some(_) | None => return Take::Grant(place.route, limits.per_day),
+                Some(_) | None => return Take::Grant(place.route, limits.day.limit),
             }
         }
-        if limits.pace.gap_ms() > 50 {
+        let Some(entry) = self.sites.get_mut(number) else { return Take::Nothing };
+        if limits.pace.gap_ms() > 50 || entry.shaper.gap_ms() > 50 {
             want = 1; // a slow pace is kept message by message
         }
-        let allowed = match limits.pace.take(monotonic, want) {
+        let allowed = match entry.shaper.take(monotonic, want) {
             Ok(allowed) => allowed,
-            Err(wait) => {
-                self.block(place, WaitingFor::Pace, now + wait);
+            Err(hold) => {
+                let wait = hold.until.map_or(1_000, |until| until - monotonic).clamp(1, 60_000);
+                self.block(place, in_utc(hold, monotonic, now));
                 return Take::Wait(wait);
             }
         };
-        let batch = self.serve(place, allowed, prefer, now);
-        if let Some(limits) = self.routes.get_mut(&place.route) {
-            limits.pace.give_back(allowed - batch.len());
-            if let Some(day) = &mut limits.day {
-                day.left = day.left.saturating_sub(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        let of_route = limits.pace.take(monotonic, allowed).map_err(|wait| {
+            let detail = format!("{} a second by the route", limits.per_second);
+            (wait, Hold { detail, ..Hold::of(HoldReason::Rate) })
+        });
+        // What a day held back goes evenly over the next; transactional mail does not wait for that.
+        let of_route = of_route.and_then(|n| {
+            if urgent {
+                return Ok(n);
             }
+            limits.day.take_evenly(monotonic, n).map_err(|wait| {
+                limits.pace.give_back(n);
+                let detail = format!("{} a day by the route, evenly after a day that was too short", limits.day.limit);
+                (wait, Hold { detail, ..Hold::of(HoldReason::Day) })
+            })
+        });
+        let taken = match of_route {
+            Ok(taken) => taken,
+            Err((wait, hold)) => {
+                entry.shaper.give_back(allowed);
+                let since = self.spots.get(place).and_then(|s| s.blocked.as_ref()).filter(|b| b.reason == hold.reason);
+                let since = since.and_then(|b| b.since).unwrap_or(now);
+                self.block(place, Hold { since: Some(since), until: Some(now + wait), ..hold });
+                return Take::Wait(wait);
+            }
+        };
+        entry.shaper.give_back(allowed - taken);
+        let batch = self.serve(place, taken, prefer, now);
+        let unused = taken - batch.len();
+        if unused > 0 {
+            self.untake(place, unused);
+        }
+        if let Some(limits) = self.routes.get_mut(&place.route)
+            && let Some(grant) = &mut limits.day.grant
+        {
+            grant.left = grant.left.saturating_sub(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         }
         if let Some(spot) = self.spots.get_mut(place) {
             spot.blocked = None;
         }
-        if batch.is_empty() { Take::Nothing } else { Take::Batch(batch) }
+        if batch.is_empty() { Take::Nothing } else { Take::Batch(batch, self.sites.manner(number, monotonic)) }
     }
 
-    fn block(&mut self, place: &Place, reason: WaitingFor, until: i64) {
+    /// Gives back what was taken of the paces of a place and not used.
+    fn untake(&mut self, place: &Place, n: usize) {
+        if let Some(limits) = self.routes.get_mut(&place.route) {
+            limits.pace.give_back(n);
+            if self.spots.get(place).is_some_and(|s| s.urgent.is_empty()) {
+                limits.day.give_back_evenly(n);
+            }
+        }
+        if let Some(number) = self.spots.get(place).map(|s| s.site)
+            && let Some(entry) = self.sites.get_mut(number)
+        {
+            entry.shaper.give_back(n);
+        }
+    }
+
+    fn block(&mut self, place: &Place, hold: Hold) {
         if let Some(spot) = self.spots.get_mut(place) {
-            spot.blocked = Some((reason, until));
+            spot.blocked = Some(hold);
         }
     }
 
@@ -354,7 +503,9 @@ impl State {
         for _ in 0..lanes.len() {
             let Some(id) = lanes.front().copied() else { break };
             lanes.rotate_left(1);
-            let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.leaving && !l.buffer.is_empty()) else { continue };
+            let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.leaving && !l.resort && !l.buffer.is_empty()) else {
+                continue;
+            };
             let n = n.min(lane.plan.ahead(n));
             let mut batch = Vec::with_capacity(n);
             while batch.len() < n {

@@ -40,6 +40,10 @@ struct Due {
 pub(crate) trait Resolve: Send + Sync {
     /// Looks at one lane, then calls [`Scheduler::lane_resolved`].
     fn lane(&self, lease: LaneLease, plan: Arc<crate::plan::Plan>);
+
+    /// Moves rows of a lane to the lanes of the sites that their domains have now, then calls
+    /// [`Scheduler::lane_resolved`]. Nothing of the lane is in the air.
+    fn resort(&self, lease: LaneLease);
 }
 
 impl Scheduler {
@@ -51,6 +55,7 @@ impl Scheduler {
         // How often to ask is a matter of load, not of the mail's time: the machine's own clock.
         let (mut scan_at, mut plan_at) = (next_poll, next_poll);
         let mut due = Due { work: true, rules: true, plans: true };
+        self.keep_stops().await;
         loop {
             if !self.shared.is_running() {
                 return;
@@ -183,6 +188,16 @@ impl Scheduler {
             Err(error) => return self.shared.complain("list our lanes", &error),
         };
         book.forget_settings();
+        match self.shared.store.all_site_settings().await {
+            Ok(settings) => {
+                let monotonic = self.shared.monotonic();
+                let mut state = self.lock();
+                state.sites.set_settings(settings);
+                state.settings_changed(monotonic);
+                state.sites.tidy(monotonic);
+            }
+            Err(error) => self.shared.complain("ask for the limits of sites", &error),
+        }
         let present: HashSet<LaneId> = mine.iter().map(|l| l.lane).collect();
         {
             let mut state = self.lock();
@@ -271,6 +286,16 @@ impl Scheduler {
         let now = self.shared.now();
         let most = self.shared.config.limits.rows_per_lane.clamp(8, 500);
         let mut state = self.lock();
+        let sort: Vec<LaneId> =
+            state.lanes.iter().filter(|(_, l)| l.resort && l.air.is_empty() && !l.reading).map(|(id, _)| *id).collect();
+        for id in sort {
+            if let Some(lane) = state.lanes.get_mut(&id) {
+                lane.reading = true;
+                lane.buffer.clear();
+                lane.cursor = None;
+                resolve.resort(lane.lease.clone());
+            }
+        }
         let due: Vec<LaneId> = state.lanes.iter().filter(|(_, l)| l.wants_read(now, most)).map(|(id, _)| *id).collect();
         for id in due {
             let Some(lane) = state.lanes.get_mut(&id) else { continue };
@@ -353,8 +378,17 @@ impl Scheduler {
         let mut state = self.lock();
         if let Some(lane) = state.lanes.get_mut(&lane) {
             lane.take_in(Vec::new(), 1, next, now);
+            lane.resort = false;
         }
         drop(state);
+        self.look.notify_one();
+    }
+
+    /// A domain in a lane has another site than the lane: its rows are sorted anew when nothing of it is in the air.
+    pub(crate) fn resort(&self, lane: LaneId) {
+        if let Some(lane) = self.lock().lanes.get_mut(&lane) {
+            lane.resort = true;
+        }
         self.look.notify_one();
     }
 

@@ -6,14 +6,19 @@ use std::sync::Arc;
 use postrider_domain::campaign::CampaignState;
 use postrider_domain::id::{CampaignId, DeliveryId, LaneId, RouteId, WorkspaceId};
 use postrider_domain::route::RouteKind;
+use postrider_domain::shaping::{FlowView, Hold, HoldReason, Pace, SiteView};
 use postrider_domain::stream::Stream;
 use postrider_store::lane::{LaneCursor, LaneLease, QueueRow};
 use tokio::sync::Notify;
 
 use super::Landing;
+use super::site::{Sites, in_utc};
 use crate::fair::Turns;
-use crate::limits::{DayGrant, Pace};
+use crate::limits::Day;
 use crate::plan::{Flow, Place, Plan, Waiting, WaitingFor};
+
+/// Sites told to people at a time, the busiest ones.
+const TOLD: usize = 500;
 
 /// A lane without known rows is read again after twice this time, in case nobody rang; doubles up to half a minute.
 const LOOK_AGAIN_MS: i64 = 1_000;
@@ -39,6 +44,8 @@ pub(super) struct LaneEntry {
     pub(super) landed_while_reading: HashSet<DeliveryId>,
     /// No more hand-out: the lane is to be given back.
     pub(super) leaving: bool,
+    /// A domain in it has another site now: when nothing is in the air its rows are sorted anew.
+    pub(super) resort: bool,
 }
 
 impl LaneEntry {
@@ -58,6 +65,7 @@ impl LaneEntry {
             air: HashSet::new(),
             landed_while_reading: HashSet::new(),
             leaving: false,
+            resort: false,
         }
     }
 
@@ -67,7 +75,7 @@ impl LaneEntry {
 
     /// Whether a read is due: rows may follow the cursor and few are left, or the time has come.
     pub(super) fn wants_read(&self, now: i64, most: usize) -> bool {
-        if self.reading || self.leaving {
+        if self.reading || self.leaving || self.resort {
             return false;
         }
         if self.more { self.buffer.len() < most / 4 + 1 } else { self.buffer.is_empty() && self.look_at <= now }
@@ -107,26 +115,31 @@ impl LaneEntry {
 pub(super) struct Spot {
     /// Connections that the route allows.
     pub(super) limit: usize,
-    /// Connections that we allow ourselves after complaints of the other side.
-    pub(super) eased: usize,
-    pub(super) eased_at: i64,
+    /// The limits of its source × site.
+    pub(super) site: u32,
     pub(super) couriers: usize,
+    /// Couriers that were told to end and have not yet.
+    pub(super) ending: usize,
     pub(super) idle: usize,
+    /// One of the idle ones waits for the pace; the others wait for it.
+    pub(super) pacing: bool,
     pub(super) wake: Arc<Notify>,
     pub(super) urgent: Turns<Flow>,
     pub(super) in_turn: Turns<Flow>,
     pub(super) lanes: HashMap<Flow, VecDeque<LaneId>>,
-    pub(super) blocked: Option<(WaitingFor, i64)>,
+    /// Why nothing was handed out when it was asked for last; milliseconds UTC.
+    pub(super) blocked: Option<Hold>,
 }
 
 impl Spot {
-    fn new(limit: usize) -> Spot {
+    fn new(limit: usize, site: u32) -> Spot {
         Spot {
             limit,
-            eased: limit,
-            eased_at: 0,
+            site,
             couriers: 0,
+            ending: 0,
             idle: 0,
+            pacing: false,
             wake: Arc::new(Notify::new()),
             urgent: Turns::default(),
             in_turn: Turns::default(),
@@ -134,18 +147,13 @@ impl Spot {
             blocked: None,
         }
     }
-
-    pub(super) fn allowed(&self) -> usize {
-        self.limit.min(self.eased).max(1)
-    }
 }
 
 /// The limits of a route.
 pub(super) struct RouteLimits {
     pub(super) per_second: u32,
     pub(super) pace: Pace,
-    pub(super) per_day: u32,
-    pub(super) day: Option<DayGrant>,
+    pub(super) day: Day,
     pub(super) asking: bool,
 }
 
@@ -176,6 +184,7 @@ impl Gate {
 pub(super) struct State {
     pub(super) lanes: HashMap<LaneId, LaneEntry>,
     pub(super) spots: BTreeMap<Place, Spot>,
+    pub(super) sites: Sites,
     pub(super) routes: HashMap<RouteId, RouteLimits>,
     pub(super) campaigns: HashMap<CampaignId, Gate>,
     pub(super) suspended: HashSet<WorkspaceId>,
@@ -193,6 +202,7 @@ impl State {
         State {
             lanes: HashMap::new(),
             spots: BTreeMap::new(),
+            sites: Sites::default(),
             routes: HashMap::new(),
             campaigns: HashMap::new(),
             suspended: HashSet::new(),
@@ -228,18 +238,16 @@ impl State {
         };
         let limits = self.routes.entry(plan.route.id).or_insert_with(|| RouteLimits {
             per_second,
-            pace: Pace::new(per_second),
-            per_day: plan.route.settings.per_day,
-            day: None,
+            pace: Pace::new(f64::from(per_second)),
+            day: Day::new(plan.route.settings.per_day),
             asking: false,
         });
         if limits.per_second != per_second {
             limits.per_second = per_second;
-            limits.pace = Pace::new(per_second);
+            limits.pace.set(f64::from(per_second));
         }
-        if limits.per_day != plan.route.settings.per_day {
-            limits.per_day = plan.route.settings.per_day;
-            limits.day = None;
+        if limits.day.limit != plan.route.settings.per_day {
+            limits.day = Day::new(plan.route.settings.per_day);
         }
         let id = lease.lane;
         let known = self.lanes.get(&id).map(|l| (l.lease.epoch, l.place.clone()));
@@ -272,11 +280,13 @@ impl State {
             return; // nothing is connected to from here: rows move to the lane of their site
         }
         let limit = usize::from(lane.plan.route.settings.connections.max(1));
-        let spot = self.spots.entry(lane.place.clone()).or_insert_with(|| Spot::new(limit));
-        if spot.limit != limit {
-            spot.limit = limit;
-            spot.eased = limit;
-        }
+        let (source, workspace) = (lane.plan.source(), lane.plan.workspace);
+        let (sites, place) = (&mut self.sites, &lane.place);
+        let spot = self
+            .spots
+            .entry(place.clone())
+            .or_insert_with(|| Spot::new(limit, sites.enter(source, &place.site, workspace)));
+        spot.limit = limit;
         let list = spot.lanes.entry(Flow::of(&lane.plan)).or_default();
         if !list.contains(&id) {
             list.push_back(id);
@@ -330,7 +340,7 @@ impl State {
             rows += lanes
                 .iter()
                 .filter_map(|id| self.lanes.get(id))
-                .filter(|l| !l.leaving)
+                .filter(|l| !l.leaving && !l.resort)
                 .map(|l| l.buffer.len())
                 .sum::<usize>();
             if rows >= enough {
@@ -354,31 +364,131 @@ impl State {
         }
     }
 
-    pub(super) fn waiting(&self) -> Vec<Waiting> {
-        let mut found = Vec::new();
+    /// Workspaces have set other limits: places go to the entries that count for them now.
+    pub(super) fn settings_changed(&mut self, monotonic: i64) {
+        let mut moved = Vec::new();
         for (place, spot) in &self.spots {
-            for (flow, lanes) in &spot.lanes {
-                let mut rows = lanes.iter().filter_map(|id| self.lanes.get(id)).filter(|l| !l.buffer.is_empty());
-                let Some(lane) = rows.next() else { continue };
-                let (reason, until) = match self.gate(*flow, i64::MIN) {
-                    Gate::Shut(reason) => (reason, None),
-                    Gate::Over => continue,
-                    Gate::Open if self.stuck.contains_key(flow) => (WaitingFor::Setup, self.stuck.get(flow).copied()),
-                    Gate::Open if self.no_space => (WaitingFor::Space, None),
-                    Gate::Open => match spot.blocked {
-                        Some((reason, until)) => (reason, Some(until)),
-                        None => (WaitingFor::Connection, None),
-                    },
-                };
-                found.push(Waiting {
-                    campaign: lane.plan.campaign,
-                    workspace: lane.plan.workspace,
-                    site: place.site.clone(),
-                    reason,
-                    until,
-                });
+            let lane = spot.lanes.values().flatten().find_map(|id| self.lanes.get(id));
+            if let Some(lane) = lane.filter(|l| self.sites.has_moved(spot.site, l.plan.workspace)) {
+                moved.push((place.clone(), lane.plan.source(), lane.plan.workspace));
             }
         }
+        for (place, source, workspace) in moved {
+            let Some(spot) = self.spots.get_mut(&place) else { continue };
+            let before = spot.site;
+            spot.site = self.sites.enter(source, &place.site, workspace);
+            for _ in 0..spot.couriers {
+                self.sites.courier_ends(before);
+                self.sites.courier_begins(spot.site);
+            }
+            spot.wake.notify_waiters();
+            self.sites.leave(before, monotonic);
+        }
+    }
+
+    /// Forgets a place to which nothing goes any more.
+    pub(super) fn drop_spot(&mut self, place: &Place, monotonic: i64) {
+        if let Some(spot) = self.spots.remove(place) {
+            self.sites.leave(spot.site, monotonic);
+        }
+    }
+
+    /// What holds back a flow at a place; times are milliseconds UTC.
+    fn flow_hold(&mut self, place: &Place, flow: Flow, now: i64, monotonic: i64) -> Option<Hold> {
+        match self.gate(flow, now) {
+            Gate::Shut(WaitingFor::Setup) => {
+                return Some(Hold { until: self.stuck.get(&flow).copied(), ..Hold::of(HoldReason::Setup) });
+            }
+            Gate::Shut(reason) => return Some(Hold::of(reason.reason())),
+            Gate::Over => return None,
+            Gate::Open if self.no_space => return Some(Hold::of(HoldReason::Space)),
+            Gate::Open => {}
+        }
+        let spot = self.spots.get(place)?;
+        if let Some(hold) = spot.blocked.clone().filter(|hold| hold.until.is_none_or(|until| until >= now)) {
+            return Some(hold);
+        }
+        let hold = self.sites.get_mut(spot.site)?.shaper.hold(monotonic);
+        hold.map(|hold| in_utc(hold, monotonic, now))
+    }
+
+    fn flows(&self) -> Vec<(Place, Flow)> {
+        self.spots.iter().flat_map(|(p, s)| s.lanes.keys().map(|flow| (p.clone(), *flow))).collect()
+    }
+
+    pub(super) fn waiting(&mut self, now: i64, monotonic: i64) -> Vec<Waiting> {
+        let mut found = Vec::new();
+        for (place, flow) in self.flows() {
+            let lanes = self.spots.get(&place).and_then(|s| s.lanes.get(&flow));
+            let mut rows =
+                lanes.into_iter().flatten().filter_map(|id| self.lanes.get(id)).filter(|l| !l.buffer.is_empty());
+            let Some(lane) = rows.next() else { continue };
+            let (campaign, workspace) = (lane.plan.campaign, lane.plan.workspace);
+            if self.gate(flow, now) == Gate::Over {
+                continue;
+            }
+            let hold = self.flow_hold(&place, flow, now, monotonic).unwrap_or(Hold::of(HoldReason::Connection));
+            found.push(Waiting {
+                campaign,
+                workspace,
+                site: place.site.clone(),
+                reason: WaitingFor::of(hold.reason),
+                until: hold.until,
+            });
+        }
         found
+    }
+
+    /// What people see of each source × site, the busiest ones first.
+    pub(super) fn views(&mut self, now: i64, monotonic: i64) -> Vec<SiteView> {
+        let mut flows: HashMap<u32, Vec<FlowView>> = HashMap::new();
+        for (place, flow) in self.flows() {
+            let hold = self.flow_hold(&place, flow, now, monotonic);
+            let Some(spot) = self.spots.get(&place) else { continue };
+            let lanes = spot.lanes.get(&flow).into_iter().flatten().filter_map(|id| self.lanes.get(id));
+            let mut by_site: BTreeMap<&str, FlowView> = BTreeMap::new();
+            for lane in lanes {
+                let view = by_site.entry(&lane.lease.site).or_insert_with(|| FlowView {
+                    workspace: lane.plan.workspace,
+                    campaign: lane.plan.campaign,
+                    stream: lane.plan.stream,
+                    lane_site: lane.lease.site.clone(),
+                    ready: 0,
+                    more: false,
+                    claimed: 0,
+                    hold: hold.clone(),
+                });
+                view.ready += lane.buffer.len();
+                view.more |= lane.more;
+                view.claimed += lane.air.len();
+            }
+            flows.entry(spot.site).or_default().extend(by_site.into_values());
+        }
+        let mut views: Vec<SiteView> = Vec::new();
+        for (number, entry) in self.sites.iter_mut() {
+            let flows = flows.remove(&number).unwrap_or_default();
+            let hold = entry.shaper.hold(monotonic).map(|hold| in_utc(hold, monotonic, now));
+            if flows.is_empty() && hold.is_none() {
+                continue;
+            }
+            let finite = |n: u32| (n < u32::MAX).then_some(n);
+            views.push(SiteView {
+                source: entry.key.source.to_string(),
+                site: entry.key.site.clone(),
+                own: entry.key.own,
+                connections: entry.couriers,
+                connections_allowed: finite(entry.shaper.connections(monotonic)),
+                rate: (entry.shaper.accepted_rate(monotonic) * 100.0).round() / 100.0,
+                rate_allowed: entry.shaper.rate(),
+                per_connection: finite(entry.shaper.per_connection(monotonic)),
+                replies: entry.replies(),
+                hold,
+                flows,
+            });
+        }
+        let load = |v: &SiteView| v.flows.iter().map(|f| f.ready + f.claimed).sum::<usize>();
+        views.sort_by(|a, b| load(b).cmp(&load(a)).then_with(|| (&a.site, &a.source).cmp(&(&b.site, &b.source))));
+        views.truncate(TOLD);
+        views
     }
 }

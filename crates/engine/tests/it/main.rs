@@ -11,5 +11,6 @@ mod nodes;
 mod policies;
 mod questions;
 mod rig;
+mod shaping;
 mod stops;
 mod transport;
