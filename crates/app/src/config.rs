@@ -19,6 +19,10 @@ pub struct Config {
     pub http: Http,
     /// The mail side.
     pub smtp: Smtp,
+    /// TLS with other mail hosts.
+    pub tls: Tls,
+    /// Outgoing HTTP.
+    pub fetch: Fetch,
     /// What runs by itself.
     pub engine: Engine,
     /// Log lines.
@@ -59,6 +63,27 @@ pub struct Smtp {
     pub extra_ca_file: Option<PathBuf>,
 }
 
+/// TLS with other mail hosts; see docs/tls.md.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// A validating resolver on this machine whose word about signatures is believed, e.g. `127.0.0.1:53`; without it
+    /// there is no DANE. It answers all other questions as well, unless `smtp.dns_server` names another.
+    pub dnssec_resolver: Option<SocketAddr>,
+    /// Follow the MTA-STS policies of recipient domains.
+    pub mta_sts: bool,
+    /// Where nothing asks for TLS, try once in clear after a failed handshake.
+    pub clear_retry: bool,
+}
+
+/// Outgoing HTTP; see docs/dns.md.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// Ranges of private addresses that may be fetched from, e.g. `["10.1.2.3"]`; none by default.
+    pub allow_private: Vec<String>,
+}
+
 /// What runs by itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -92,6 +117,8 @@ impl Default for Config {
             database: Database::default(),
             http: Http::default(),
             smtp: Smtp::default(),
+            tls: Tls::default(),
+            fetch: Fetch::default(),
             engine: Engine::default(),
             log: Log::default(),
         }
@@ -113,6 +140,12 @@ impl Default for Smtp {
             allow_private_mx: Vec::new(),
             extra_ca_file: None,
         }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls { dnssec_resolver: None, mta_sts: true, clear_retry: false }
     }
 }
 
@@ -193,6 +226,15 @@ impl Config {
         }
         if let Some(v) = get("POSTRIDER_EXTRA_CA_FILE") {
             self.smtp.extra_ca_file = Some(PathBuf::from(v));
+        }
+        if let Some(v) = get("POSTRIDER_DNSSEC_RESOLVER") {
+            self.tls.dnssec_resolver = Some(number("POSTRIDER_DNSSEC_RESOLVER", &v)?);
+        }
+        if let Some(v) = get("POSTRIDER_MTA_STS") {
+            self.tls.mta_sts = number("POSTRIDER_MTA_STS", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_CLEAR_RETRY") {
+            self.tls.clear_retry = number("POSTRIDER_CLEAR_RETRY", &v)?;
         }
         if let Some(v) = get("POSTRIDER_GRACE_SECONDS") {
             self.engine.grace_seconds = number("POSTRIDER_GRACE_SECONDS", &v)?;

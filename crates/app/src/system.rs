@@ -4,7 +4,10 @@ use crate::client::Client;
 use crate::config::Config;
 use anyhow::{Context, bail};
 use axum::Router;
-use postrider_engine::{Engine, EngineConfig, Signing, Work};
+use postrider_engine::{DnsForFetch, Engine, EngineConfig, Signing, TransportConfig, WebPolicies, Work};
+use postrider_fetch::{Cidr, FetchPolicy, Fetcher};
+use postrider_smtp::dnssec::{SecureLookup, TrustedResolver};
+use postrider_smtp::ladder::ClearRetry;
 use postrider_smtp::{AddressPolicy, DnsConfig, DnsResolver, IpRange, NameServer, Roots, TcpDialer, TlsClient};
 use postrider_store::clock::{Clock, SystemClock};
 use postrider_store::{Durability, Store, StoreConfig};
@@ -150,13 +153,13 @@ fn policy(config: &Config) -> anyhow::Result<AddressPolicy> {
 fn engine_config(config: &Config, store: &Store, work: Work) -> anyhow::Result<EngineConfig> {
     let policy = policy(config)?;
     let dns = DnsConfig {
-        name_server: match config.smtp.dns_server {
+        name_server: match config.smtp.dns_server.or(config.tls.dnssec_resolver) {
             Some(address) => NameServer::At(address),
             None => NameServer::System,
         },
         ..DnsConfig::default()
     };
-    let resolver = DnsResolver::new(&dns).context("could not start the resolver")?;
+    let resolver = Arc::new(DnsResolver::new(&dns).context("could not start the resolver")?);
     let dialer = TcpDialer { mx_port: config.smtp.mx_port, ..TcpDialer::new(policy.clone()) };
     let roots = match &config.smtp.extra_ca_file {
         Some(path) => Roots::Pem(std::fs::read(path).with_context(|| format!("could not read {}", path.display()))?),
@@ -166,9 +169,10 @@ fn engine_config(config: &Config, store: &Store, work: Work) -> anyhow::Result<E
     let smarthosts = TcpDialer { policy: AddressPolicy::allow_all(), ..dialer.clone() };
     let name = config.smtp.ehlo_name.clone();
     let mut engine =
-        EngineConfig::new(store.clone(), Arc::new(resolver), Arc::new(dialer), Arc::new(smarthosts), tls, name);
+        EngineConfig::new(store.clone(), resolver.clone(), Arc::new(dialer), Arc::new(smarthosts), tls, name);
     engine.work = work;
     engine.address_policy = policy;
+    engine.transport = transport(config, resolver)?;
     engine.seed = u64::from(std::process::id()) ^ store.now().unsigned_abs();
     engine.limits.signing_threads = config.engine.signing_threads;
     if config.engine.unsigned_for_measurements {
@@ -179,6 +183,42 @@ fn engine_config(config: &Config, store: &Store, work: Work) -> anyhow::Result<E
     engine.times.nxdomain_second_look_ms = config.engine.nxdomain_second_look_ms;
     engine.times.grace = Duration::from_secs(config.engine.grace_seconds);
     Ok(engine)
+}
+
+/// The parts of the TLS ladder that are configured.
+fn transport(config: &Config, resolver: Arc<DnsResolver>) -> anyhow::Result<TransportConfig> {
+    let secure = match config.tls.dnssec_resolver {
+        None => None,
+        // Whoever can change its answers on the way could make any certificate look right.
+        Some(address) if !address.ip().is_loopback() => {
+            bail!(
+                "tls.dnssec_resolver {address} is not on this machine: run a validating resolver on 127.0.0.1 (docs/tls.md)"
+            )
+        }
+        Some(address) => {
+            let lookup: Arc<dyn SecureLookup> = Arc::new(TrustedResolver::new(address, DnsConfig::default().timeout));
+            Some(lookup)
+        }
+    };
+    let mut allow = Vec::new();
+    for range in &config.fetch.allow_private {
+        let range: Cidr =
+            range.parse().with_context(|| format!("could not read the range `{range}` of fetch.allow_private"))?;
+        allow.push(range);
+    }
+    let policy = FetchPolicy {
+        allow,
+        // RFC 8461 3.3: policy files are at most 64 KiB, and only https is fetched.
+        max_bytes: 64 << 10,
+        ports: vec![443],
+        timeout: Duration::from_secs(10),
+    };
+    let fetcher = Fetcher::new(policy).with_resolver(Arc::new(DnsForFetch(resolver)));
+    Ok(TransportConfig {
+        policies: if config.tls.mta_sts { Some(Arc::new(WebPolicies { fetcher, port: 443 })) } else { None },
+        secure,
+        clear_retry: if config.tls.clear_retry { ClearRetry::On } else { ClearRetry::Off },
+    })
 }
 
 /// The way to the API: the running server's socket, or everything opened here when no server runs.

@@ -14,5 +14,6 @@ mod pictures;
 mod problems;
 mod public;
 mod secrets;
+mod tls;
 mod world;
 mod wrong_types;
