@@ -94,12 +94,12 @@ impl Store {
             )));
         }
         let (prefix, end) = range(filter);
-        let last = self
+        let newest = self
             .read()
             .await?
-            .one(sql!("SELECT coalesce(max(id), 0) AS n FROM contact WHERE workspace_id = $1"), args![workspace])
-            .await?
-            .int("n")?;
+            .opt(sql!("SELECT id FROM contact WHERE workspace_id = $1 ORDER BY id DESC LIMIT 1"), args![workspace])
+            .await?;
+        let last = newest.map_or(Ok(0), |row| row.int("id"))?;
         let mut done = BulkDone { matched: 0, changed: 0 };
         let mut after = 0;
         loop {
