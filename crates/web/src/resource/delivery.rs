@@ -20,6 +20,7 @@ use crate::csv;
 use crate::input::{Path, Query};
 use crate::page::{Listed, Listing, listing, paging};
 use crate::problem::Problem;
+use crate::resource::queue::HoldView;
 use crate::rule::Rule;
 use crate::schema::{self as s, Time};
 
@@ -207,6 +208,9 @@ pub struct DeliveryView {
     outcome_at: Option<Time>,
     /// When it is tried again.
     next_at: Option<Time>,
+    /// What holds it back; null once it is settled.
+    #[schema(value_type = Option<HoldView>)]
+    waiting_for: Option<HoldView>,
 }
 
 impl From<DeliveryRow> for DeliveryView {
@@ -226,6 +230,7 @@ impl From<DeliveryRow> for DeliveryView {
             contact: r.contact,
             outcome_at: r.outcome_at.map(Time),
             next_at: r.next_at.map(Time),
+            waiting_for: None,
         }
     }
 }
@@ -321,7 +326,20 @@ async fn list(State(web): State<Web>, caller: Caller, Query(query): Query<Delive
         message: query.message,
         status: query.status,
     };
-    Ok(listing(web.store().deliveries(caller.workspace, deliveries_of(&filter)?, &page).await?))
+    let page = web.store().deliveries(caller.workspace, deliveries_of(&filter)?, &page).await?;
+    let items = with_holds(&web, &caller, page.items).await?;
+    Ok(axum::Json(Listing { items, next_cursor: page.next }))
+}
+
+/// Rows with what holds back those that are not settled.
+async fn with_holds(web: &Web, caller: &Caller, rows: Vec<DeliveryRow>) -> Result<Vec<DeliveryView>, Problem> {
+    let open: Vec<DeliveryId> = rows.iter().filter(|r| r.outcome_at.is_none()).map(|r| r.id).collect();
+    let mut holds = web.store().holds(caller.workspace, &open).await?;
+    let view = |row: DeliveryRow| {
+        let hold = holds.remove(&row.id);
+        DeliveryView { waiting_for: hold.map(HoldView::from), ..row.into() }
+    };
+    Ok(rows.into_iter().map(view).collect())
 }
 
 /// A file of report rows; `of` has been checked by reading its first page.
@@ -376,7 +394,9 @@ async fn get(
     caller: Caller,
     Path(id): Path<DeliveryId>,
 ) -> Result<axum::Json<DeliveryView>, Problem> {
-    Ok(axum::Json(web.store().delivery(caller.workspace, id).await?.into()))
+    let row = web.store().delivery(caller.workspace, id).await?;
+    let mut views = with_holds(&web, &caller, vec![row]).await?;
+    Ok(axum::Json(views.remove(0)))
 }
 
 async fn attempts_of_delivery(

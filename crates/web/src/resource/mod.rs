@@ -23,6 +23,7 @@ mod message;
 mod picture;
 mod probe;
 mod purpose;
+mod queue;
 mod report;
 mod route;
 mod session;
@@ -57,6 +58,7 @@ pub fn routes(api: &mut Api) {
     suppression::routes(api);
     domain::routes(api);
     route::routes(api);
+    queue::routes(api);
     tls::routes(api);
     probe::routes(api);
     campaign::routes(api);

@@ -13,6 +13,7 @@ mod people;
 mod pictures;
 mod problems;
 mod public;
+mod queue;
 mod secrets;
 mod tls;
 mod world;
