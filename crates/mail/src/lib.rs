@@ -8,6 +8,7 @@
 pub mod base64_lines;
 pub mod command;
 pub mod dkim;
+pub mod dns_record;
 pub mod header;
 pub mod mailbox;
 pub mod message_id;
