@@ -10,6 +10,8 @@
 //! LAST [n]                    the last n (1) messages, when the world keeps bodies in memory
 //! BEHAVE <domain> <label>     lets a domain behave like a label
 //! TXT <name> <value>          publishes a TXT record
+//! RECORD <name> <type> <v>    publishes a record; a name with such records has only those
+//! WITHDRAW <name>             takes them all away
 //! RESET                       forgets everything
 //! LIST                        the tables of behaviours
 //! ```
@@ -25,6 +27,7 @@ use tokio::task::JoinSet;
 use crate::keep::Kept;
 use crate::record::{Receipt, hex};
 use crate::shared::{Seen, Shared};
+use crate::zone::Data;
 
 /// The longest command line.
 const LINE_MAX: u64 = 8 * 1024;
@@ -104,6 +107,22 @@ fn answer(line: &str, shared: &Shared) -> Value {
             }
             None => json!({ "error": "write: TXT name value" }),
         },
+        ("RECORD", rest) => {
+            let mut words = rest.splitn(3, ' ');
+            let (name, kind, value) =
+                (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            match Data::parse(kind, value) {
+                Some(data) => {
+                    shared.zone.write().unwrap_or_else(PoisonError::into_inner).publish(name, data);
+                    json!({ "ok": true })
+                }
+                None => json!({ "error": "write: RECORD name A|AAAA|MX|TXT|CNAME|SOA|PTR|CAA value" }),
+            }
+        }
+        ("WITHDRAW", name) => {
+            shared.zone.write().unwrap_or_else(PoisonError::into_inner).withdraw(name);
+            json!({ "ok": true })
+        }
         ("RESET", "") => {
             shared.reset();
             json!({ "ok": true })

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CAA, CNAME, MX, PTR, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -87,8 +87,11 @@ impl DnsServer {
         if request.metadata.op_code == OpCode::Query {
             let kind = kind_of(query.query_type());
             let name = query.name().to_ascii();
-            let said = self.zone.read().unwrap_or_else(PoisonError::into_inner).answer(&name, kind);
-            fill(&mut reply, query, said)?;
+            let (said, apex) = {
+                let zone = self.zone.read().unwrap_or_else(PoisonError::into_inner);
+                (zone.answer(&name, kind), zone.apex(&name))
+            };
+            fill(&mut reply, query, said, apex.as_deref())?;
         } else {
             reply.metadata.response_code = ResponseCode::NotImp;
         }
@@ -102,22 +105,25 @@ fn kind_of(kind: RecordType) -> Kind {
         RecordType::A => Kind::A,
         RecordType::AAAA => Kind::Aaaa,
         RecordType::TXT => Kind::Txt,
+        RecordType::SOA => Kind::Soa,
+        RecordType::PTR => Kind::Ptr,
+        RecordType::CAA => Kind::Caa,
         _ => Kind::Other, // the library's list of types grows
     }
 }
 
 /// Puts the answer into the reply; `None` when nothing is to be said.
-fn fill(reply: &mut Message, query: &Query, said: Said) -> Option<()> {
+fn fill(reply: &mut Message, query: &Query, said: Said, apex: Option<&str>) -> Option<()> {
     match said {
         Said::Silence => return None,
         Said::Failure => reply.metadata.response_code = ResponseCode::ServFail,
         Said::Refused => reply.metadata.response_code = ResponseCode::Refused,
         Said::NoSuchName => {
             reply.metadata.response_code = ResponseCode::NXDomain;
-            reply.add_authority(soa(query.name()));
+            reply.add_authority(soa(query.name(), apex));
         }
         Said::Records(records) if records.is_empty() => {
-            reply.add_authority(soa(query.name()));
+            reply.add_authority(soa(query.name(), apex));
         }
         Said::Records(records) => {
             for data in records {
@@ -135,6 +141,9 @@ fn rdata(data: Data) -> Option<RData> {
         Data::A(address) => RData::A(A(address)),
         Data::Aaaa(address) => RData::AAAA(AAAA(address)),
         Data::Cname(target) => RData::CNAME(CNAME(name(&target)?)),
+        Data::Soa => soa_data(),
+        Data::Ptr(target) => RData::PTR(PTR(name(&target)?)),
+        Data::CaaIssue(authority) => RData::CAA(CAA::new_issue(false, Some(name(&authority)?), Vec::new())),
         // RFC 1035 3.3.14: strings of at most 255 bytes.
         Data::Txt(value) => RData::TXT(TXT::from_bytes(value.as_bytes().chunks(255).collect())),
     })
@@ -149,12 +158,15 @@ fn name(text: &str) -> Option<Name> {
     Some(name)
 }
 
-fn soa(question: &Name) -> Record {
-    // The zone is the last label of the name that was asked for.
-    let zone = question.trim_to(1);
+fn soa(question: &Name, apex: Option<&str>) -> Record {
+    // The zone is the last label of the name that was asked for, where none was made by hand.
+    let zone = apex.and_then(name).unwrap_or_else(|| question.trim_to(1));
+    Record::from_rdata(zone, NEGATIVE_TTL, soa_data())
+}
+
+fn soa_data() -> RData {
     let host = |label: &str| Name::from_ascii(label).unwrap_or_else(|_| Name::root());
-    let soa = SOA::new(host("ns.test."), host("hostmaster.test."), 1, 3600, 600, 86_400, NEGATIVE_TTL);
-    Record::from_rdata(zone, NEGATIVE_TTL, RData::SOA(soa))
+    RData::SOA(SOA::new(host("ns.test."), host("hostmaster.test."), 1, 3600, 600, 86_400, NEGATIVE_TTL))
 }
 
 fn encode(reply: &Message, limit: Option<usize>) -> Option<Vec<u8>> {

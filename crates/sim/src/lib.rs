@@ -32,7 +32,7 @@ pub use record::{Duplicate, Receipt, Record};
 pub use shared::{Depth, Login, Seen};
 pub use tally::Stats;
 pub use world::{Trace, World, WorldConfig, WorldError};
-pub use zone::{OtherDomains, SUFFIXES, ZONES};
+pub use zone::{Data, OtherDomains, SUFFIXES, ZONES};
 
 /// The table of all behaviours, as `postrider sim --list` prints it.
 pub fn list() -> String {

@@ -131,7 +131,13 @@ impl Inner {
             .into_iter()
             .filter_map(|data| match data {
                 Data::Mx(preference, name) => Some(MxHost { preference, name }),
-                Data::A(_) | Data::Aaaa(_) | Data::Txt(_) | Data::Cname(_) => None,
+                Data::A(_)
+                | Data::Aaaa(_)
+                | Data::Txt(_)
+                | Data::Cname(_)
+                | Data::Soa
+                | Data::Ptr(_)
+                | Data::CaaIssue(_) => None,
             })
             .collect();
         if hosts.len() == 1 && hosts[0].name.is_empty() {
@@ -152,7 +158,7 @@ impl Inner {
             found.extend(records.into_iter().filter_map(|data| match data {
                 Data::A(address) => Some(IpAddr::V4(address)),
                 Data::Aaaa(address) => Some(IpAddr::V6(address)),
-                Data::Mx(..) | Data::Txt(_) | Data::Cname(_) => None,
+                Data::Mx(..) | Data::Txt(_) | Data::Cname(_) | Data::Soa | Data::Ptr(_) | Data::CaaIssue(_) => None,
             }));
         }
         if found.is_empty() { Err(ResolveError::NotFound) } else { Ok(found) }
@@ -164,7 +170,13 @@ impl Inner {
             .into_iter()
             .filter_map(|data| match data {
                 Data::Txt(text) => Some(text),
-                Data::A(_) | Data::Aaaa(_) | Data::Mx(..) | Data::Cname(_) => None,
+                Data::A(_)
+                | Data::Aaaa(_)
+                | Data::Mx(..)
+                | Data::Cname(_)
+                | Data::Soa
+                | Data::Ptr(_)
+                | Data::CaaIssue(_) => None,
             })
             .collect();
         if found.is_empty() { Err(ResolveError::NotFound) } else { Ok(found) }

@@ -20,7 +20,7 @@ use crate::place::{Manner, PLACES, Place, STANDARD, Tls};
 use crate::record::Record;
 use crate::shared::{Depth, Login, Seen, Shared};
 use crate::tally::{Counter, Stats, Tally};
-use crate::zone::{OtherDomains, Zone};
+use crate::zone::{Data, OtherDomains, Zone};
 
 /// How often a free port is looked for before giving up.
 const PORT_TRIES: usize = 20;
@@ -229,6 +229,16 @@ impl World {
     /// Each RCPT and dot that named this recipient, oldest first, when the world traces.
     pub fn seen(&self, recipient: &str) -> Vec<Seen> {
         self.shared.seen(recipient)
+    }
+
+    /// Adds a record by hand; a name with such a record has only those, whatever the rules say of it.
+    pub fn publish(&self, name: &str, data: Data) {
+        self.shared.zone.write().unwrap_or_else(PoisonError::into_inner).publish(name, data);
+    }
+
+    /// Takes all records by hand of a name away.
+    pub fn withdraw(&self, name: &str) {
+        self.shared.zone.write().unwrap_or_else(PoisonError::into_inner).withdraw(name);
     }
 
     /// Publishes a TXT record: a DKIM key, an SPF policy.

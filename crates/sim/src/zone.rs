@@ -51,6 +51,12 @@ pub enum Kind {
     Aaaa,
     /// TXT.
     Txt,
+    /// SOA.
+    Soa,
+    /// PTR.
+    Ptr,
+    /// CAA.
+    Caa,
     /// Anything else: there is no data.
     Other,
 }
@@ -68,6 +74,48 @@ pub enum Data {
     Txt(String),
     /// CNAME.
     Cname(String),
+    /// SOA; the name is the apex of a zone.
+    Soa,
+    /// PTR.
+    Ptr(String),
+    /// CAA `issue`: the authority.
+    CaaIssue(String),
+}
+
+impl Data {
+    /// A record by its type and value as people write them: `MX 10 mx.example`, `A 192.0.2.1`, `SOA`, `CAA ca.example`.
+    pub fn parse(kind: &str, value: &str) -> Option<Data> {
+        let value = value.trim();
+        let name = || (!value.is_empty()).then(|| canonical(value));
+        match kind.to_ascii_uppercase().as_str() {
+            "MX" => {
+                let (preference, host) = value.split_once(' ')?;
+                Some(Data::Mx(preference.parse().ok()?, canonical(host.trim())))
+            }
+            "A" => Some(Data::A(value.parse().ok()?)),
+            "AAAA" => Some(Data::Aaaa(value.parse().ok()?)),
+            "TXT" => Some(Data::Txt(value.to_owned())),
+            "CNAME" => Some(Data::Cname(name()?)),
+            "SOA" => Some(Data::Soa),
+            "PTR" => Some(Data::Ptr(name()?)),
+            "CAA" => Some(Data::CaaIssue(name()?)),
+            _ => None,
+        }
+    }
+
+    /// The kind of question that it answers; `None` for an alias, which answers all.
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Data::Mx(..) => Some(Kind::Mx),
+            Data::A(_) => Some(Kind::A),
+            Data::Aaaa(_) => Some(Kind::Aaaa),
+            Data::Txt(_) => Some(Kind::Txt),
+            Data::Cname(_) => None,
+            Data::Soa => Some(Kind::Soa),
+            Data::Ptr(_) => Some(Kind::Ptr),
+            Data::CaaIssue(_) => Some(Kind::Caa),
+        }
+    }
 }
 
 /// What the server does.
@@ -110,17 +158,42 @@ pub struct Zone {
     txt: HashMap<String, Vec<String>>,
     /// Domains that behave like the label that they are mapped to.
     alike: HashMap<String, String>,
+    /// Names whose records are all given by hand: the rules say nothing about them.
+    by_hand: HashMap<String, Vec<Data>>,
 }
 
 impl Zone {
     /// A zone with the fixed rules only.
     pub fn new(other: OtherDomains) -> Self {
-        Self { other, txt: HashMap::new(), alike: HashMap::new() }
+        Self { other, txt: HashMap::new(), alike: HashMap::new(), by_hand: HashMap::new() }
     }
 
     /// Adds a TXT record, such as a DKIM key.
     pub fn publish_txt(&mut self, name: &str, value: &str) {
         self.txt.entry(canonical(name)).or_default().push(value.to_owned());
+    }
+
+    /// Adds a record by hand. A name with such a record has only those, whatever the rules say of it.
+    pub fn publish(&mut self, name: &str, data: Data) {
+        self.by_hand.entry(canonical(name)).or_default().push(data);
+    }
+
+    /// Takes all records by hand of a name away.
+    pub fn withdraw(&mut self, name: &str) {
+        self.by_hand.remove(&canonical(name));
+    }
+
+    /// The apex of the zone by hand that a name lies in.
+    pub fn apex(&self, name: &str) -> Option<String> {
+        let name = canonical(name);
+        let mut rest = Some(name.as_str());
+        while let Some(candidate) = rest {
+            if self.by_hand.get(candidate).is_some_and(|records| records.contains(&Data::Soa)) {
+                return Some(candidate.to_owned());
+            }
+            rest = candidate.split_once('.').map(|(_, parent)| parent);
+        }
+        None
     }
 
     /// Makes a domain behave as `label` does (`defer2`, `nullmx`, `limit1`); false when there is no such label.
@@ -168,6 +241,10 @@ impl Zone {
             && let Some(values) = self.txt.get(&name)
         {
             return Said::Records(values.iter().map(|value| Data::Txt(value.clone())).collect());
+        }
+        if let Some(records) = self.by_hand.get(&name) {
+            let fits = |data: &&Data| data.kind().is_none_or(|known| known == kind);
+            return Said::Records(records.iter().filter(fits).cloned().collect());
         }
         let Some(label) = self.label(&name) else {
             return Said::NoSuchName;
@@ -225,7 +302,7 @@ fn domain_itself(label: &str, name: &str, kind: Kind) -> Said {
         ("implicit" | "nodata", Kind::Mx) => Vec::new(),
         (_, Kind::Mx) => vec![Data::Mx(10, format!("mx1.{name}"))],
         ("implicit", Kind::A) => vec![Data::A(STANDARD.address())],
-        (_, Kind::A | Kind::Aaaa | Kind::Txt | Kind::Other) => Vec::new(),
+        (_, Kind::A | Kind::Aaaa | Kind::Txt | Kind::Soa | Kind::Ptr | Kind::Caa | Kind::Other) => Vec::new(),
     };
     Said::Records(records)
 }
@@ -246,7 +323,7 @@ fn host(label: &str, domain: &str, name: &str, kind: Kind) -> Said {
         ("v6", Kind::A) => Vec::new(),
         ("multi", Kind::A) if name.starts_with("mx1.") => vec![nobody()],
         (_, Kind::A) => vec![Data::A(place.address())],
-        (_, Kind::Mx | Kind::Aaaa | Kind::Txt | Kind::Other) => Vec::new(),
+        (_, Kind::Mx | Kind::Aaaa | Kind::Txt | Kind::Soa | Kind::Ptr | Kind::Caa | Kind::Other) => Vec::new(),
     };
     Said::Records(records)
 }
@@ -331,6 +408,21 @@ mod tests {
         assert_eq!(Some(zone.domain("gmail.com").behaviour), Behaviour::parse("defer2"));
         assert_eq!(zone.answer("gmail.com", Kind::Mx), Said::Records(vec![Data::Mx(10, "mx1.gmail.com".to_owned())]));
         assert_eq!(zone.answer("mx1.gmail.com", Kind::A), Said::Records(vec![Data::A(STANDARD.address())]));
+    }
+
+    #[test]
+    fn records_by_hand_are_all_that_a_name_has() {
+        let mut zone = zone();
+        zone.publish("Own.example", Data::Soa);
+        zone.publish("mail1.own.example", Data::A(Ipv4Addr::new(192, 0, 2, 1)));
+        let address = Said::Records(vec![Data::A(Ipv4Addr::new(192, 0, 2, 1))]);
+        assert_eq!(zone.answer("mail1.own.example", Kind::A), address);
+        assert_eq!(zone.answer("mail1.own.example", Kind::Mx), Said::Records(vec![]), "no rule adds an MX");
+        assert_eq!(zone.answer("other.own.example", Kind::A), Said::NoSuchName);
+        assert_eq!(zone.apex("x.mail1.own.example").as_deref(), Some("own.example"));
+        assert_eq!(zone.apex("example"), None);
+        zone.withdraw("mail1.own.example");
+        assert_ne!(zone.answer("mail1.own.example", Kind::A), address);
     }
 
     #[test]

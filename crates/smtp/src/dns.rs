@@ -104,6 +104,10 @@ struct Inner {
     mx: Cache<MxAnswer>,
     addresses: Cache<Vec<IpAddr>>,
     txt: Cache<Vec<String>>,
+    /// Rare questions about our own domains: one small cache each.
+    zones: Cache<String>,
+    names: Cache<Vec<String>>,
+    caa: Cache<Vec<String>>,
 }
 
 /// An answer and how long it may be kept, as DNS says.
@@ -141,6 +145,9 @@ impl DnsResolver {
             mx: Cache::new(config.cache_entries),
             addresses: Cache::new(config.cache_entries),
             txt: Cache::new(config.cache_entries),
+            zones: Cache::new(config.cache_entries.min(1_000)),
+            names: Cache::new(config.cache_entries.min(1_000)),
+            caa: Cache::new(config.cache_entries.min(1_000)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -150,6 +157,9 @@ impl DnsResolver {
         self.inner.mx.clear();
         self.inner.addresses.clear();
         self.inner.txt.clear();
+        self.inner.zones.clear();
+        self.inner.names.clear();
+        self.inner.caa.clear();
     }
 }
 
@@ -172,6 +182,30 @@ impl Resolver for DnsResolver {
         Box::pin(async move {
             let name = canonical(name);
             inner.txt.get_or_ask(&name, || inner.ask_txt(&name)).await
+        })
+    }
+
+    fn zone_of<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<String, ResolveError>> {
+        let inner = &self.inner;
+        Box::pin(async move {
+            let name = canonical(name);
+            inner.zones.get_or_ask(&name, || inner.ask_zone(&name)).await
+        })
+    }
+
+    fn names_of<'a>(&'a self, address: IpAddr) -> BoxFuture<'a, Result<Vec<String>, ResolveError>> {
+        let inner = &self.inner;
+        Box::pin(async move {
+            let name = canonical(&Name::from(address).to_ascii());
+            inner.names.get_or_ask(&name, || inner.ask_names(&name)).await
+        })
+    }
+
+    fn caa<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ResolveError>> {
+        let inner = &self.inner;
+        Box::pin(async move {
+            let name = canonical(name);
+            inner.caa.get_or_ask(&name, || inner.ask_caa(&name)).await
         })
     }
 }
@@ -232,6 +266,40 @@ impl Inner {
         if records.is_empty() { Err(Negative::no_data()) } else { Ok((records, ttl_of(&lookup))) }
     }
 
+    async fn ask_zone(&self, name: &str) -> Result<Timed<String>, Negative> {
+        match self.lookup(name, RecordType::SOA).await {
+            Ok(lookup) => {
+                let owner = lookup.answers().iter().find_map(|record| match &record.data {
+                    RData::SOA(_) => Some(canonical(&record.name.to_ascii())),
+                    _ => None, // the library's record types: a CNAME on the way, say
+                });
+                Ok((owner.ok_or_else(Negative::no_data)?, ttl_of(&lookup)))
+            }
+            Err(Negative { zone: Some(zone), keep, .. }) => Ok((zone, keep)),
+            Err(negative) => Err(negative),
+        }
+    }
+
+    async fn ask_names(&self, name: &str) -> Result<Timed<Vec<String>>, Negative> {
+        let lookup = self.lookup(name, RecordType::PTR).await?;
+        let names = lookup.answers().iter().filter_map(|record| match &record.data {
+            RData::PTR(name) => Some(canonical(&name.0.to_ascii())),
+            _ => None, // the library's record types
+        });
+        let names: Vec<String> = names.take(MOST_ADDRESSES).collect();
+        if names.is_empty() { Err(Negative::no_data()) } else { Ok((names, ttl_of(&lookup))) }
+    }
+
+    async fn ask_caa(&self, name: &str) -> Result<Timed<Vec<String>>, Negative> {
+        let lookup = self.lookup(name, RecordType::CAA).await?;
+        let records = lookup.answers().iter().filter_map(|record| match &record.data {
+            RData::CAA(caa) => Some(caa.to_string()),
+            _ => None, // the library's record types
+        });
+        let records: Vec<String> = records.take(MOST_TXT).collect();
+        if records.is_empty() { Err(Negative::no_data()) } else { Ok((records, ttl_of(&lookup))) }
+    }
+
     async fn lookup(&self, name: &str, kind: RecordType) -> Result<Lookup, Negative> {
         let mut fqdn = Name::from_ascii(name).map_err(|_| Negative::no_data())?;
         fqdn.set_fqdn(true); // no search list: example.com must never become example.com.our.domain
@@ -281,15 +349,17 @@ pub(crate) struct Negative {
     pub(crate) error: ResolveError,
     pub(crate) keep: Duration,
     nxdomain: bool,
+    /// The apex of the zone that says so, from the SOA record of a negative answer (RFC 2308 2).
+    zone: Option<String>,
 }
 
 impl Negative {
     fn no_data() -> Self {
-        Self { error: ResolveError::NotFound, keep: Duration::ZERO, nxdomain: false }
+        Self { error: ResolveError::NotFound, keep: Duration::ZERO, nxdomain: false, zone: None }
     }
 
     pub(crate) fn temporary(text: String) -> Self {
-        Self { error: ResolveError::Temporary(text), keep: Duration::ZERO, nxdomain: false }
+        Self { error: ResolveError::Temporary(text), keep: Duration::ZERO, nxdomain: false, zone: None }
     }
 
     /// Of two failed questions about one host the one that says less: "no answer" beats "does not exist".
@@ -309,7 +379,8 @@ impl Negative {
                     return Self::temporary("the server answered with a referral only".to_owned());
                 }
                 let keep = Duration::from_secs(u64::from(none.negative_ttl.unwrap_or(0)));
-                Self { error: ResolveError::NotFound, keep: keep.min(LONGEST_NEGATIVE_TTL), nxdomain }
+                let zone = none.soa.as_ref().map(|soa| canonical(&soa.name.to_ascii()));
+                Self { error: ResolveError::NotFound, keep: keep.min(LONGEST_NEGATIVE_TTL), nxdomain, zone }
             }
             NetError::Dns(DnsError::ResponseCode(code)) => Self::temporary(format!("the server answered {code}")),
             other => Self::temporary(other.to_string()),

@@ -49,6 +49,30 @@ pub trait Resolver: Send + Sync {
 
     /// The TXT records of a name, the strings of one record joined without a gap; never empty.
     fn txt<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ResolveError>>;
+
+    /// The apex of the zone that holds a name: the owner of the SOA record that answers for it, also in a negative
+    /// answer (RFC 2308 2). Resolvers that do not ask for it say so as a temporary failure.
+    fn zone_of<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<String, ResolveError>> {
+        let _ = name;
+        not_asked("SOA")
+    }
+
+    /// The names that an address leads to (PTR); never empty.
+    fn names_of<'a>(&'a self, address: IpAddr) -> BoxFuture<'a, Result<Vec<String>, ResolveError>> {
+        let _ = address;
+        not_asked("PTR")
+    }
+
+    /// The CAA records of exactly this name in presentation form, such as `0 issue "ca.example.net"`; never empty.
+    fn caa<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ResolveError>> {
+        let _ = name;
+        not_asked("CAA")
+    }
+}
+
+fn not_asked<'a, T: Send + 'a>(kind: &str) -> BoxFuture<'a, Result<T, ResolveError>> {
+    let text = format!("{kind} records are not asked for by this resolver");
+    Box::pin(async move { Err(ResolveError::Temporary(text)) })
 }
 
 /// The order in which to try MX hosts: by preference, and in an order given by `seed` among equal ones
