@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postrider_domain::id::{DomainId, RouteId};
+use postrider_domain::id::RouteId;
 use postrider_domain::route::RouteKind;
 use postrider_mail::mailbox::DomainName;
 use postrider_smtp::ladder::DomainPolicy;
@@ -82,10 +82,14 @@ async fn respond(shared: &Shared, scheduler: &Scheduler, inquiry: Inquiry) {
 async fn answer(shared: &Shared, scheduler: &Scheduler, inquiry: &Inquiry) -> Result<Value, StoreError> {
     match inquiry.kind.as_str() {
         "dns" | "resolve" => Ok(where_mail_goes(shared, inquiry.args["domain"].as_str().unwrap_or_default()).await),
-        "domain_check" | "dns_check" => check_domain(shared, inquiry).await,
+        "domain_check" | "dns_check" => crate::domain_check::check_domain(shared, inquiry).await,
         "route_test" => test_route(shared, inquiry).await,
         "waiting" => Ok(what_waits(scheduler, inquiry)),
-        "doctor" => Ok(json!({ "ok": true, "checks": [clock(shared), dns(shared).await] })),
+        "doctor" => {
+            let mut checks = vec![clock(shared), dns(shared).await];
+            checks.extend(crate::domain_check::for_doctor(shared).await?);
+            Ok(json!({ "ok": true, "checks": checks }))
+        }
         other => Ok(json!({ "ok": false, "text": format!("this engine knows no question `{other}`") })),
     }
 }
@@ -160,82 +164,6 @@ fn what_waits(scheduler: &Scheduler, inquiry: &Inquiry) -> Value {
     json!({ "ok": true, "waiting": waiting })
 }
 
-/// Compares the records that a sending domain should have with those that it has, and keeps the result.
-async fn check_domain(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreError> {
-    let mut records = Vec::new();
-    let mut ok = true;
-    for wanted in inquiry.args["records"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        let text = |key: &str| wanted[key].as_str().unwrap_or_default().to_owned();
-        let (kind, name, value) = (text("type"), text("name"), text("value"));
-        let required = wanted["required"].as_bool().unwrap_or(true);
-        let (found, good, problem) = match kind.as_str() {
-            "TXT" => check_txt(shared, &name, &value).await,
-            "MX" => check_mx(shared, &name, &value).await,
-            other => (Vec::new(), false, Some(format!("records of type {other} are not checked"))),
-        };
-        ok &= good || !required;
-        records.push(json!({
-            "type": kind, "name": name, "value": value, "required": required, "ok": good, "found": found, "problem": problem,
-        }));
-    }
-    let answer = json!({
-        "ok": ok, "at": postrider_domain::schedule::rfc3339(shared.now()), "domain": inquiry.args["name"], "records": records,
-    });
-    let domain = inquiry.args["domain"].as_str().and_then(|id| id.parse::<DomainId>().ok());
-    if let (Some(workspace), Some(domain)) = (inquiry.workspace, domain) {
-        shared.store.domain_checked(workspace, domain, &answer).await?;
-    }
-    Ok(answer)
-}
-
-async fn check_txt(shared: &Shared, name: &str, wanted: &str) -> (Vec<String>, bool, Option<String>) {
-    let found = match shared.config.resolver.txt(name).await {
-        Ok(found) => found,
-        Err(ResolveError::NotFound) => return (Vec::new(), false, Some("there is no TXT record of this name".into())),
-        Err(ResolveError::Temporary(why)) => return (Vec::new(), false, Some(format!("DNS gave no answer: {why}"))),
-    };
-    let good = found.iter().any(|txt| txt_serves(txt, wanted));
-    let problem = (!good).then(|| "no TXT record of this name says what it should".to_owned());
-    (found.into_iter().take(10).collect(), good, problem)
-}
-
-/// Whether a TXT record does what the wanted one is for: the same DKIM key, any SPF policy, any DMARC policy.
-fn txt_serves(found: &str, wanted: &str) -> bool {
-    let squeeze = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
-    let (found, wanted) = (squeeze(found), squeeze(wanted));
-    let tag = |text: &str, name: &str| {
-        text.split(';').find_map(|t| t.split_once('=').filter(|(n, _)| *n == name).map(|(_, value)| value.to_owned()))
-    };
-    let starts = |text: &str, start: &str| text.get(..start.len()).is_some_and(|t| t.eq_ignore_ascii_case(start));
-    if starts(&wanted, "v=DKIM1") {
-        let key = tag(&wanted, "p");
-        return key.is_some() && tag(&found, "p") == key;
-    }
-    for policy in ["v=spf1", "v=DMARC1"] {
-        if starts(&wanted, policy) {
-            return starts(&found, policy);
-        }
-    }
-    found == wanted
-}
-
-async fn check_mx(shared: &Shared, name: &str, wanted: &str) -> (Vec<String>, bool, Option<String>) {
-    let host = wanted.split_whitespace().last().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
-    let Ok(domain) = DomainName::parse(name) else {
-        return (Vec::new(), false, Some("the name is not usable".into()));
-    };
-    match shared.config.resolver.mx(&domain).await {
-        Ok(MxAnswer::Hosts(hosts)) => {
-            let good = hosts.iter().any(|h| h.name == host);
-            let found = hosts.iter().map(|h: &MxHost| format!("{} {}", h.preference, h.name)).collect();
-            (found, good, (!good).then(|| format!("no MX record names {host}")))
-        }
-        Ok(MxAnswer::NullMx) => (vec!["0 .".into()], false, Some("the name says that it takes no mail".into())),
-        Err(ResolveError::NotFound) => (Vec::new(), false, Some("there is no MX record of this name".into())),
-        Err(ResolveError::Temporary(why)) => (Vec::new(), false, Some(format!("DNS gave no answer: {why}"))),
-    }
-}
-
 /// Connects to a route's host as for a delivery, up to the login, and says QUIT. The host's own words are the answer.
 async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreError> {
     let id = inquiry.args["route"].as_str().and_then(|id| id.parse::<RouteId>().ok());
@@ -290,26 +218,4 @@ async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreEr
             "text": unreached.ended.text,
         }),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dkim_record_is_compared_by_its_key_and_policies_by_their_kind() {
-        let ours = "v=DKIM1; k=rsa; p=MIIBabc";
-        for (found, good) in [
-            ("v=DKIM1; k=rsa; p=MIIBabc", true),
-            ("v=DKIM1;p=MIIB abc", true),
-            ("k=rsa; p=MIIBabc; t=s", true),
-            ("v=DKIM1; p=MIIBabd", false),
-            ("v=DKIM1; p=", false),
-        ] {
-            assert_eq!(txt_serves(found, ours), good, "{found}");
-        }
-        assert!(txt_serves("v=spf1 include:_spf.example.net -all", "v=spf1 mx ~all"));
-        assert!(!txt_serves("verification=1", "v=spf1 mx ~all"));
-        assert!(txt_serves("v=DMARC1; p=reject", "v=DMARC1; p=none"));
-    }
 }

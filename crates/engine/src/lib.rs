@@ -13,6 +13,7 @@
 //! render       the bytes, on the workshop       landing     until a settle is durable
 //! resolve_sites  from domains to sites          import      contacts from a file
 //! inquiry      what a person waits for          retention   what is thrown away
+//! domain_check what DNS says of our own domains
 //! transport    how much TLS a domain asks for
 //! ```
 
@@ -23,6 +24,7 @@ mod connections;
 mod courier;
 mod deliver;
 mod desk;
+mod domain_check;
 mod fair;
 mod freeze;
 mod import;
@@ -44,6 +46,7 @@ mod transport;
 mod workshop;
 
 pub use config::{EngineConfig, Limits, Signing, Times, Work};
+pub use domain_check::{FindingCode, FindingState};
 pub use plan::{Waiting, WaitingFor};
 pub use run::{Engine, MetricsText, Readiness, ShutdownReport, StartError};
 pub use transport::{DnsForFetch, PolicyFault, PolicySource, TransportConfig, WebPolicies};

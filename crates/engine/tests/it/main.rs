@@ -4,6 +4,7 @@
 
 mod delivery;
 mod dns;
+mod domains;
 mod doubts;
 mod imports;
 mod limits;
