@@ -306,3 +306,100 @@ async fn an_attempt_says_which_tls_and_why() {
         assert!(standing.ends_with(says), "{standing:?} does not end with {says:?}");
     }
 }
+
+/// Every combination of facts, asked of the table alone.
+#[test]
+fn what_must_never_happen_happens_in_no_combination() {
+    use postrider_smtp::ladder::{Ask, Decision, Seen, decide, suffices};
+    use postrider_smtp::{TlsFault, TlsInfo};
+
+    let info = |trust| TlsInfo { version: "TLSv1.3", cipher: "c".to_owned(), trust, fault: None };
+    let some =
+        |usage| Dane::Records(Arc::new(DaneRecords { base: HOST.to_owned(), records: vec![names(usage, b"x")] }));
+    let danes =
+        [Dane::NotAsked, Dane::Insecure, Dane::NoRecords, some(3), some(1), Dane::Failed("SERVFAIL".to_owned())];
+    let read = |text| Arc::new(StsPolicy::parse(text).expect("a policy of the test"));
+    let policies = [
+        Sts::None,
+        Sts::Testing(read(TESTING)),
+        Sts::Testing(read(TESTING_OTHER)),
+        Sts::Enforce(read(ENFORCE)),
+        Sts::Enforce(read(ENFORCE_OTHER)),
+    ];
+    let faults = [
+        TlsFault::NotOffered,
+        TlsFault::Expired,
+        TlsFault::WrongName,
+        TlsFault::Untrusted,
+        TlsFault::Handshake,
+        TlsFault::Injected,
+        TlsFault::Ours,
+    ];
+    let mut seens = vec![Seen::Nothing, Seen::NotOffered, Seen::Declined];
+    seens.extend(faults.map(Seen::Failed));
+    for offers_require_tls in [false, true] {
+        seens.push(Seen::Secured { info: info(Trust::Unverified), offers_require_tls });
+    }
+    let mut combinations = 0;
+    for dane in &danes {
+        for sts in &policies {
+            for name in [NameTrust::Signed, NameTrust::Operator, NameTrust::Dns] {
+                for demand in Demand::ALL {
+                    for clear_retry in [ClearRetry::Off, ClearRetry::On] {
+                        let facts = HostFacts { host: HOST.to_owned(), dane: dane.clone(), name };
+                        let policy =
+                            DomainPolicy { domain: "lab.test".to_owned(), sts: sts.clone(), demand, clear_retry };
+                        let lax = matches!(demand, Demand::Opportunistic | Demand::Clear);
+                        let must = !lax
+                            && (matches!(dane, Dane::Records(_))
+                                || matches!(sts, Sts::Enforce(_))
+                                || demand != Demand::Ladder);
+                        for seen in &seens {
+                            combinations += 1;
+                            let decision = decide(&policy, &facts, seen);
+                            let about = format!("{policy:?} {facts:?} {seen:?}: {decision:?}");
+                            let clear = match &decision {
+                                Decision::GoOn(standing, _) => !matches!(standing, Standing::Tls(..)),
+                                Decision::RetryInClear(_) => true,
+                                Decision::Connect(ask, _) => *ask == Ask::Clear,
+                                Decision::NextHost(_) => false,
+                            };
+                            assert!(!(must && clear), "TLS is a must: {about}");
+                            if matches!(decision, Decision::RetryInClear(_)) {
+                                assert!(clear_retry == ClearRetry::On, "only with the switch: {about}");
+                                assert_ne!(
+                                    *seen,
+                                    Seen::Failed(TlsFault::Injected),
+                                    "never after an injection: {about}"
+                                );
+                            }
+                            if matches!(dane, Dane::Failed(_)) && !lax {
+                                assert!(matches!(decision, Decision::NextHost(_)), "bogus is not `none`: {about}");
+                            }
+                            if matches!(sts, Sts::Testing(_)) && demand != Demand::RequireTls {
+                                let without = DomainPolicy { sts: Sts::None, ..policy.clone() };
+                                let same = std::mem::discriminant(&decide(&without, &facts, seen));
+                                assert_eq!(std::mem::discriminant(&decision), same, "testing never blocks: {about}");
+                            }
+                        }
+                        // A connection that another domain opened must not lower what this one asks for.
+                        let loose = Standing::Tls(info(Trust::Unverified), Why::Nobody);
+                        if must {
+                            for standing in
+                                [Standing::ClearNotOffered, Standing::ClearDeclined, Standing::ClearAfterFailure]
+                            {
+                                assert!(!suffices(&policy, &facts, &Ask::IfOffered, &standing), "{policy:?} {facts:?}");
+                            }
+                        }
+                        if matches!(sts, Sts::Enforce(_)) && !lax
+                            || matches!(demand, Demand::Verified | Demand::RequireTls)
+                        {
+                            assert!(!suffices(&policy, &facts, &Ask::IfOffered, &loose), "{policy:?} {facts:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(combinations > 10_000, "{combinations}");
+}
