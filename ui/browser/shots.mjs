@@ -51,8 +51,17 @@ try {
         }
         scrollTo(0, 0);
       });
-      if (pictures) await page.screenshot({ path: `${folder}/${screen}-${name}.png`, fullPage: true });
       looked += 1;
+      if (!pictures) continue;
+      // A frame in a process of its own is drawn only where the window is.
+      const framed = await page.locator('main iframe').count();
+      if (framed) {
+        const height = await page.evaluate(() => document.documentElement.scrollHeight);
+        await page.setViewportSize({ ...options.viewport, height });
+        await page.waitForTimeout(1_000);
+      }
+      await page.screenshot({ path: `${folder}/${screen}-${name}.png`, fullPage: true });
+      if (framed) await page.setViewportSize(options.viewport);
     }
     await context.close();
   }
@@ -65,14 +74,6 @@ try {
       await calm(page);
       for (const found of await axe(page)) bad.push(`login ${name}: axe ${found}`);
       for (const fault of faults) bad.push(`login ${name}: ${fault}`);
-      // Code editors measure their lines when they come into sight; a picture of the whole page does not wait for that.
-      await page.evaluate(async () => {
-        for (const one of document.querySelectorAll('main .code, main iframe')) {
-          one.scrollIntoView({ block: 'center' });
-          await new Promise((done) => setTimeout(done, 300));
-        }
-        scrollTo(0, 0);
-      });
       if (pictures) await page.screenshot({ path: `${folder}/login-${name}.png` });
       looked += 1;
       await context.close();
