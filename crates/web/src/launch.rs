@@ -26,9 +26,15 @@ use serde_json::{Map, Value, json};
 use crate::Web;
 use crate::caller::Caller;
 use crate::problem::Problem;
+use crate::schema::parse_rfc3339;
 
 /// Contacts looked at to learn which attributes exist in a workspace.
 const LOOK_AT: u32 = 500;
+
+/// The finding about a From domain whose DNS is red; a start may override it with a reason.
+pub const RED_DOMAIN: &str = "sending_domain_red";
+/// A look at DNS counts so long, in milliseconds.
+const FRESH_MS: i64 = 24 * 3_600_000;
 
 /// What a check found.
 pub struct Checked {
@@ -85,6 +91,35 @@ pub async fn variant(web: &Web, caller: &Caller, id: CampaignId) -> Result<Varia
     variants.into_iter().next().ok_or_else(|| Problem::conflict("the campaign has no text: make it anew"))
 }
 
+/// An error when the newest look at the From domain's DNS is red and not too old. A domain that was not looked at, or for
+/// which DNS gave no answer, stops nobody.
+async fn red_domain(web: &Web, caller: &Caller, draft: &Draft) -> Result<Option<Finding>, Problem> {
+    let Ok(from) = Mailbox::parse(&draft.from_mailbox) else { return Ok(None) };
+    let domains = web.store().domains(caller.workspace).await?;
+    let Some(domain) = domains.into_iter().find(|domain| domain.name == from.domain().as_str()) else {
+        return Ok(None);
+    };
+    let Some(checked) = domain.checked else { return Ok(None) };
+    let at = checked["at"].as_str().and_then(parse_rfc3339);
+    if !at.is_some_and(|at| at > web.now() - FRESH_MS) {
+        return Ok(None);
+    }
+    let red = |finding: &&Value| finding["state"] == "red";
+    let codes: Vec<&str> =
+        checked["findings"].as_array().into_iter().flatten().filter(red).filter_map(|f| f["code"].as_str()).collect();
+    Ok((!codes.is_empty()).then(|| {
+        Finding::error(
+            RED_DOMAIN,
+            "from_mailbox",
+            format!(
+                "DNS of {} is not as receivers ask for ({}): correct it and look again, or start with `override_red_domain` and a reason",
+                domain.name,
+                codes.join(", ")
+            ),
+        )
+    }))
+}
+
 /// Checks everything that must be right before a test, a schedule or a start.
 ///
 /// # Errors
@@ -99,6 +134,7 @@ pub async fn check(web: &Web, caller: &Caller, id: CampaignId) -> Result<Checked
         privacy_url: facts.privacy_url.clone(),
     };
     let mut findings = launch_findings(&draft, &campaign.audience, &facts);
+    findings.extend(red_domain(web, caller, &draft).await?);
     let names = attributes(web, caller, id).await?;
     let compilation = compile(draft, sender, names).await?;
     for finding in compilation.findings {
@@ -237,9 +273,10 @@ pub async fn send_test(
 ) -> Result<(Vec<MessageId>, Vec<DeliveryId>), Problem> {
     let store = web.store();
     let Checked { findings, compiled } = check(web, caller, id).await?;
-    // Whether anybody would get the campaign does not matter to a look at it.
+    // Whether anybody would get the campaign does not matter to a look at it, and a test may show what DNS does to it.
     let wrong = |f: &&Finding| {
-        f.severity == Severity::Error && !matches!(f.code.as_str(), "no_recipients" | "no_list" | "unknown_list")
+        f.severity == Severity::Error
+            && !matches!(f.code.as_str(), "no_recipients" | "no_list" | "unknown_list" | RED_DOMAIN)
     };
     if findings.iter().any(|f| wrong(&f)) {
         return Err(Problem::not_ready(findings));

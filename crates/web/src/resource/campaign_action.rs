@@ -169,6 +169,8 @@ struct TestAnswer {
 struct StartInput {
     /// Seconds until it begins, 0 to 86400; the workspace's setting when not given.
     undo_seconds: Option<i64>,
+    /// Why it starts although the finding `sending_domain_red` says no: 3 to 500 characters, kept in the audit.
+    override_red_domain: Option<String>,
 }
 
 /// A start time.
@@ -181,6 +183,8 @@ struct ScheduleInput {
     zone: Option<String>,
     /// Do not start more than this many minutes late.
     not_later_than_minutes: Option<u32>,
+    /// Why it starts although the finding `sending_domain_red` says no: 3 to 500 characters, kept in the audit.
+    override_red_domain: Option<String>,
 }
 
 async fn check(
@@ -239,13 +243,25 @@ async fn test(
     Ok((StatusCode::ACCEPTED, axum::Json(TestAnswer { id: first, messages, deliveries })).into_response())
 }
 
-/// Checks and compiles; the version is kept for the engine.
-async fn prepare(web: &Web, caller: &Caller, id: CampaignId) -> Result<(), Problem> {
+/// Checks and compiles; the version is kept for the engine. A red domain is passed over with a reason, which the audit keeps.
+async fn prepare(web: &Web, caller: &Caller, id: CampaignId, reason: Option<&str>) -> Result<(), Problem> {
+    if reason.is_some_and(|reason| !(3..=500).contains(&reason.trim().chars().count())) {
+        return Err(Problem::refused("override_red_domain should be a reason of 3 to 500 characters"));
+    }
     let variant = launch::variant(web, caller, id).await?;
     let Checked { findings, compiled } = launch::check(web, caller, id).await?;
+    let (red, other): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.code == launch::RED_DOMAIN);
+    let stopped = (!red.is_empty() && reason.is_none()) || other.iter().any(|f| f.severity == Severity::Error);
     match compiled {
-        Some(compiled) if !findings.iter().any(|f| f.severity == Severity::Error) => {
+        Some(compiled) if !stopped => {
             launch::keep(web, caller, variant.id, &compiled).await?;
+            if let (Some(red), Some(reason)) = (red.first(), reason) {
+                let detail = json!({ "reason": reason.trim(), "finding": red.message });
+                let object = id.to_string();
+                web.store()
+                    .note_act(Some(caller.workspace), &caller.actor, "campaign.red_domain", &object, detail)
+                    .await?;
+            }
             Ok(())
         }
         Some(_) | None => Err(Problem::not_ready(findings)),
@@ -261,7 +277,7 @@ async fn start(
     if input.undo_seconds.is_some_and(|n| !(0..=86_400).contains(&n)) {
         return Err(Problem::refused("undo_seconds should be 0 to 86400"));
     }
-    prepare(&web, &caller, id).await?;
+    prepare(&web, &caller, id, input.override_red_domain.as_deref()).await?;
     let seconds = match input.undo_seconds {
         Some(seconds) => seconds,
         None => web.store().workspace(caller.workspace).await?.undo_seconds,
@@ -277,7 +293,7 @@ async fn schedule(
     Path(id): Path<CampaignId>,
     Json(input): Json<ScheduleInput>,
 ) -> Result<axum::Json<CampaignView>, Problem> {
-    prepare(&web, &caller, id).await?;
+    prepare(&web, &caller, id, input.override_red_domain.as_deref()).await?;
     let zone = match input.zone {
         Some(zone) => zone,
         None => web.store().workspace(caller.workspace).await?.time_zone,

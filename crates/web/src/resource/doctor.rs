@@ -22,7 +22,7 @@ pub fn routes(api: &mut Api) {
         "/api/v1/doctor",
         Rule::LocalOnly,
         Op::new("doctor", "doctor", "Looks at everything and says what is wrong")
-            .about("May take a while: rows are counted.")
+            .about("May take a while: rows are counted, and DNS is asked about each sending domain (docs/domains.md).")
             .gives::<DoctorView>(200, "The checks."),
         doctor,
     );
@@ -46,15 +46,34 @@ struct Check {
     name: String,
     /// What was found and what to do.
     detail: String,
+    /// The code of a finding about a sending domain or this host in DNS; see docs/domains.md.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// `red`, `amber` or `note`, beside a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    light: Option<String>,
+    /// The sending domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    domain: Option<String>,
+    /// The name in DNS or the address that the finding is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    about: Option<String>,
+}
+
+impl Check {
+    fn of(state: &str, name: impl Into<String>, detail: impl Into<String>) -> Check {
+        let (name, detail) = (name.into(), detail.into());
+        Check { state: state.into(), name, detail, code: None, light: None, domain: None, about: None }
+    }
 }
 
 fn check(good: bool, name: impl Into<String>, well: impl Into<String>, ill: impl Into<String>) -> Check {
     let (state, detail) = if good { ("ok", well.into()) } else { ("bad", ill.into()) };
-    Check { state: state.into(), name: name.into(), detail }
+    Check::of(state, name, detail)
 }
 
 fn note(name: impl Into<String>, detail: impl Into<String>) -> Check {
-    Check { state: "note".into(), name: name.into(), detail: detail.into() }
+    Check::of("note", name, detail)
 }
 
 /// What the store's facts mean.
@@ -117,14 +136,16 @@ async fn doctor(State(web): State<Web>) -> Result<axum::Json<DoctorView>, Proble
         format!("{mib} MiB are free"),
         format!("only {mib} MiB are free: nothing new is taken or sent; make room in {}", store.data().display()),
     ));
-    // DNS and the clock are the engine's: it alone may ask the network.
+    // DNS, sending domains and the clock are the engine's: it alone may ask the network.
     let wait_ms = i64::try_from(ENGINE_WAIT.as_millis()).unwrap_or(i64::MAX);
     let inquiry = store.ask(None, "doctor", &json!({}), wait_ms).await?;
     let answer = store.wait_for_answer(None, inquiry, ENGINE_WAIT.min(web.config().inquiry_wait)).await?;
     let engine: Option<Vec<Check>> = answer.and_then(|mut a| serde_json::from_value(a["checks"].take()).ok());
     match engine {
         Some(more) => checks.extend(more),
-        None => checks.push(note("engine", "it did not answer in time: DNS and clock were not looked at")),
+        None => {
+            checks.push(note("engine", "it did not answer in time: DNS, sending domains and clock were not looked at"))
+        }
     }
     let ok = checks.iter().all(|c| c.state != "bad");
     Ok(axum::Json(DoctorView { ok, checks }))

@@ -73,7 +73,7 @@ pub fn routes(api: &mut Api) {
         "/api/v1/domains/{domain}/check",
         rule,
         Op::new("domains", "check_domain", "Look at the domain's DNS records now")
-            .about("Asked of the engine; waits up to 15 seconds, then answers 202 and the id to ask again with.")
+            .about("Asked of the engine; waits up to 15 seconds, then answers 202 and the id to ask again with. The answer has `ok` (nothing red), `state` (red, amber, green), `at`, `records` as they are wished and found, and `findings` with code, state, about, found, want and remedy (docs/domains.md). The newest answer is kept as `checked`.")
             .gives::<Answer>(200, "What was found."),
         check,
     );

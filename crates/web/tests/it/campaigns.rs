@@ -238,6 +238,38 @@ async fn live_events_reach_their_workspace_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_red_domain_stops_a_start_unless_a_reason_is_given() {
+    for world in both("red").await {
+        let domain = world.id("domain").parse().unwrap();
+        let found = async |at: &str, state: &str| {
+            let finding = json!({ "code": "spf_twice", "state": state, "about": "bounces", "found": "", "want": "", "remedy": "" });
+            let found = json!({ "ok": state != "red", "at": at, "findings": [finding] });
+            world.store().domain_checked(world.workspace(), domain, &found).await.unwrap();
+            codes(&world.get(&path(&world, "/check")).await.good("check")["findings"])
+        };
+        let red = "sending_domain_red".to_owned();
+        // The clock of the test stands at 2026-11-21T12:00:00Z.
+        assert!(!found("2026-11-20T11:00:00.000Z", "red").await.contains(&red), "an old look does not count");
+        assert!(!found("2026-11-21T11:00:00.000Z", "amber").await.contains(&red), "DNS that is silent stops nobody");
+        assert!(found("2026-11-21T11:00:00.000Z", "red").await.contains(&red));
+        let refused = world.post(&path(&world, "/start"), &json!({})).await.problem(422, "red");
+        assert!(refused.to_string().contains("spf_twice"), "{refused}");
+        world.post(&path(&world, "/test"), &json!({ "to": ["look@example.net"] })).await.good("a test is for looking");
+        let short = json!({ "override_red_domain": " x " });
+        world.post(&path(&world, "/start"), &short).await.problem(422, "no reason");
+        let start = json!({ "undo_seconds": 60, "override_red_domain": "the zone moves tonight" });
+        world.post(&path(&world, "/start"), &start).await.good("with a reason");
+        let audit = world.get("/api/v1/audit?action=campaign.red_domain").await.good("audit").to_string();
+        assert!(audit.contains("the zone moves tonight") && audit.contains("spf_twice"), "{audit}");
+        world.post(&path(&world, "/unschedule"), &json!(null)).await.good("back");
+        let at = json!({ "local": "2026-12-01T10:00" });
+        world.post(&path(&world, "/schedule"), &at).await.problem(422, "nor is it scheduled");
+        found("2026-11-21T11:30:00.000Z", "note").await;
+        world.post(&path(&world, "/schedule"), &at).await.good("all is well");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn roles_have_their_scopes() {
     let world = one("roles").await;
     let new = NewAccount {
