@@ -113,7 +113,10 @@ pub fn classify(book: &RuleBook, said: &Refusal<'_>) -> Verdict {
 fn proves(rule: &Rule, said: &Refusal<'_>) -> bool {
     let address = said.status.is_some_and(|status| matches!(status.subject, 1 | 2) && status.detail != 0);
     // 551 and 553 are about the mailbox by definition (RFC 5321 4.2.3); 550 is about anything.
-    rule.proof || address || matches!(said.code, Some(551 | 553))
+    // A reporting host that quotes nobody speaks of mailboxes of its own.
+    let silent = said.status.is_none_or(|status| status.subject == 5);
+    let own = said.stage.is_none() && said.code.is_none() && silent;
+    rule.proof || own || address || matches!(said.code, Some(551 | 553))
 }
 
 /// The basic code alone. It may say that a mailbox is unknown, but it never suppresses: that needs a text or a status.

@@ -143,6 +143,14 @@ const LEADS: &[&str] = &[
     "following recipient:",
     "failed recipient:",
     "failed address:",
+    "rejected recipient",
+    "delivered to:",
+    "unable to deliver message to",
+    "undeliverable to:",
+    "unknown user:",
+    "allowed size:",
+    "for user",
+    "to user",
     "undeliverable to",
     ">>>",
     "-",
@@ -151,7 +159,7 @@ const LEADS: &[&str] = &[
     "(expanded from",
 ];
 
-/// The mailbox that a line introduces, and the rest of the line.
+/// The mailbox that a line introduces, and what the line says of it.
 fn introduced(line: &str) -> Option<(String, &str)> {
     let found = address::find(line)?;
     let lead = line[..found.start].trim().trim_end_matches(['<', '"', '\'', '(', '[']).trim().to_lowercase();
@@ -160,7 +168,9 @@ fn introduced(line: &str) -> Option<(String, &str)> {
     let transcript = lead.starts_with(">>>") && lead != ">>>" || lead.starts_with("<<<") || lead.starts_with("...");
     let ours =
         ["sender", "from", "mail from"].iter().any(|word| lead.ends_with(word) || lead.ends_with(&format!("{word}:")));
-    (known && !transcript && !ours).then_some((found.mailbox, after))
+    // Words before the mailbox may be all that is said: `Unknown user: ann@example.org`.
+    let words = if lead.contains(char::is_alphabetic) { line } else { after };
+    (known && !transcript && !ours).then_some((found.mailbox, words))
 }
 
 /// A line that ends a block: the title of the next section.
@@ -317,6 +327,10 @@ const SENDERS: &[&str] = &[
     "bounce@",
     "bounces@",
     "noreply-dsn",
+    "interscan",
+    "mailmarshal",
+    "mail deliverer",
+    "daemon@",
 ];
 
 /// Subjects of bounces.
@@ -405,6 +419,12 @@ const PHRASES: &[&str] = &[
     "error delivering",
     "error occurred while attempting to deliver",
     "occurred while trying to deliver",
+    "trouble delivering",
+    "recipients were affected",
+    "did not receive this message",
+    "delivery errors",
+    "could not be sent",
+    "server message",
     "transcript of session",
     "delivery problems",
     "has been delayed",

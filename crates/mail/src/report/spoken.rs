@@ -11,8 +11,9 @@ use crate::reply::EnhancedStatus;
 use crate::stage::Stage;
 
 /// A code with something of a reply before and after it: not a year, not a port, not a part of an address.
-static CODE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#"(?:^|[\s:;'"(<>#=,|\]])([245][0-9]{2})(?:[ ,:'-]|$)"#).expect("a test compiles it"));
+static CODE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"(?:^|[\s:;'"(<>#=,|\]])([245][0-9]{2})(?:[\s,:'-]|$)"#).expect("a test compiles it")
+});
 static STATUS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?:^|[^0-9.])([245])\.([0-9]{1,3})\.([0-9]{1,3})(?:[^0-9.]|\.(?:[^0-9]|$)|$)")
         .expect("a test compiles it")
@@ -81,6 +82,13 @@ const STEPS: &[(&str, Stage)] = &[
     ("did not like our rcpt to", Stage::Rcpt),
     ("[rcpt_to]", Stage::Rcpt),
     ("for rcpt to response", Stage::Rcpt),
+    ("following rcpt command", Stage::Rcpt),
+    ("rejected recipient <", Stage::Rcpt),
+    ("while sending rcpt to", Stage::Rcpt),
+    ("while sending mail from", Stage::Mail),
+    ("while sending end of data", Stage::Dot),
+    ("following mail command", Stage::Mail),
+    ("following data command", Stage::Data),
     ("in reply to mail from", Stage::Mail),
     ("in response to the mail from command", Stage::Mail),
     ("in response to mail from", Stage::Mail),
@@ -99,6 +107,7 @@ const STEPS: &[(&str, Stage)] = &[
     ("after helo", Stage::Ehlo),
     ("did not like our ehlo", Stage::Ehlo),
     ("but greeting failed", Stage::Greeting),
+    ("refused to talk to me", Stage::Greeting),
     ("initial connection", Stage::Greeting),
     ("initial server greeting", Stage::Greeting),
     ("after initial banner", Stage::Greeting),
@@ -118,6 +127,7 @@ pub(super) fn stage_of_transcript(text: &str, code: Option<u16>) -> Option<Stage
     let mut last = None;
     for line in cut(text, SEARCHED).lines() {
         let line = line.trim();
+        let line = line.strip_prefix("Sent").or_else(|| line.strip_prefix("Received")).unwrap_or(line).trim_start();
         if let Some(command) = line.strip_prefix(">>>") {
             let command = cut(command.trim_start(), 4).to_ascii_uppercase();
             last = match command.as_str() {
@@ -177,6 +187,7 @@ mod tests {
             ("connect to example.org[203.0.113.225]:25: Connection timed out", None),
             ("unable to deliver in 840 minutes.<421 4.4.2 Connection timed out>", Some(421)),
             ("tried 500 messages", None),
+            ("host mx.example.org said: 550\n    User unknown", Some(550)),
             ("ERROR_CODE :550, ERROR_CODE :Requested", Some(550)),
             ("220-x 421 4.2.1 refused", Some(421)),
             ("250 2.0.0 ok", Some(250)),
