@@ -156,6 +156,10 @@ impl Store {
     /// # Errors
     /// The workspace has set none there.
     pub async fn delete_site_settings(&self, workspace: WorkspaceId, by: &Actor, site: &str) -> Result<()> {
+        // PostgreSQL cannot compare with it, and no site has it in its name.
+        if site.contains('\0') {
+            return Err(not_found("limits of the site"));
+        }
         let mut tx = self.begin(Lane::Web).await?;
         let gone = tx
             .execute(sql!("DELETE FROM site_settings WHERE workspace_id = $1 AND site = $2"), args![workspace, site])

@@ -46,7 +46,8 @@ pub fn routes(api: &mut Api) {
         "/api/v1/queue/limits/site",
         read,
         Op::new("queue", "limits_of_site", "The limits of one site and where they come from")
-            .query::<SiteQuery>()
+            .about("Without a site: what counts for everybody of whom nothing is known.")
+            .query::<ProfileQuery>()
             .gives::<ProfileView>(200, "Its profile, what the workspace has set, and what counts."),
         of_site,
     );
@@ -79,6 +80,15 @@ pub fn routes(api: &mut Api) {
 #[serde(deny_unknown_fields)]
 struct SiteQuery {
     /// Its name, such as `google`.
+    site: String,
+}
+
+/// Which site, if any.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ProfileQuery {
+    /// Its name, such as `google`.
+    #[serde(default)]
     site: String,
 }
 
@@ -347,7 +357,7 @@ async fn list(State(web): State<Web>, caller: Caller) -> Listed<LimitsView> {
 async fn of_site(
     State(web): State<Web>,
     caller: Caller,
-    Query(query): Query<SiteQuery>,
+    Query(query): Query<ProfileQuery>,
 ) -> Result<axum::Json<ProfileView>, Problem> {
     let profile = Profiles::shipped().of_site(&query.site);
     let set = web.store().site_settings(caller.workspace).await?.into_iter().find(|o| o.site == query.site);
