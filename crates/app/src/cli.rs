@@ -244,6 +244,9 @@ pub enum CampaignCommand {
         /// Leave at once, without the undo window.
         #[arg(long)]
         no_undo: bool,
+        /// Start although DNS of the From domain is red; the reason is kept in the audit.
+        #[arg(long, value_name = "REASON")]
+        despite_red_domain: Option<String>,
     },
     /// Begin no new transaction until resumed.
     Pause {

@@ -39,10 +39,15 @@ pub fn plain(text: &str, most: usize) -> String {
 
 /// A text field of a JSON object, empty when it is not there.
 pub fn text(value: &serde_json::Value, field: &str) -> String {
+    long_text(value, field, 200)
+}
+
+/// The same where a remedy has to be read to its end.
+pub fn long_text(value: &serde_json::Value, field: &str, most: usize) -> String {
     match &value[field] {
-        serde_json::Value::String(s) => plain(s, 200),
+        serde_json::Value::String(s) => plain(s, most),
         serde_json::Value::Null => String::new(),
-        other => plain(&other.to_string(), 200),
+        other => plain(&other.to_string(), most),
     }
 }
 

@@ -59,8 +59,8 @@ pub async fn run(client: &Client, show: Show, command: CampaignCommand) -> anyho
             let sent = client.post(&format!("/api/v1/campaigns/{campaign}/test"), &json!({ "to": [to] })).await?;
             show.print(&sent, |s| format!("test message {} is on its way", s["id"].as_str().unwrap_or_default()));
         }
-        CampaignCommand::Start { campaign, at, zone, not_later_than, no_undo } => {
-            start(client, show, &campaign, (at, zone, not_later_than), no_undo).await?;
+        CampaignCommand::Start { campaign, at, zone, not_later_than, no_undo, despite_red_domain } => {
+            start(client, show, &campaign, (at, zone, not_later_than), no_undo, despite_red_domain).await?;
         }
         CampaignCommand::Pause { campaign } => act(client, show, &campaign, "pause").await?,
         CampaignCommand::Resume { campaign } => act(client, show, &campaign, "resume").await?,
@@ -112,10 +112,14 @@ async fn start(
     campaign: &str,
     (at, zone, late): When,
     no_undo: bool,
+    reason: Option<String>,
 ) -> anyhow::Result<()> {
     let now = match at {
         None => {
-            let body = if no_undo { json!({ "undo_seconds": 0 }) } else { json!({}) };
+            let mut body = if no_undo { json!({ "undo_seconds": 0 }) } else { json!({}) };
+            if let Some(reason) = reason {
+                body["override_red_domain"] = reason.into();
+            }
             client.post(&format!("/api/v1/campaigns/{campaign}/start"), &body).await?
         }
         Some(local) => {
@@ -125,6 +129,9 @@ async fn start(
             }
             if let Some(minutes) = late {
                 body["not_later_than_minutes"] = minutes.into();
+            }
+            if let Some(reason) = reason {
+                body["override_red_domain"] = reason.into();
             }
             client.post(&format!("/api/v1/campaigns/{campaign}/schedule"), &body).await?
         }

@@ -14,9 +14,9 @@ pub async fn run(client: &Client, show: Show) -> anyhow::Result<()> {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|c| ["state", "name", "detail"].iter().map(|f| table::text(c, f)).collect())
+            .map(|c| ["state", "name", "code", "detail"].iter().map(|f| table::long_text(c, f, 1_200)).collect())
             .collect();
-        table::table(&["state", "check", "detail"], &rows)
+        table::table(&["state", "check", "code", "detail"], &rows)
     });
     if !good {
         bail!("something needs attention: see the lines above");

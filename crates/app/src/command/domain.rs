@@ -46,11 +46,25 @@ pub async fn run(client: &Client, show: Show, command: DomainCommand) -> anyhow:
                         ]
                     })
                     .collect();
-                if rows.is_empty() { a.to_string() } else { table::table(&["state", "type", "name", "detail"], &rows) }
+                if rows.is_empty() {
+                    return a.to_string();
+                }
+                format!("{}\n{}", table::table(&["state", "type", "name", "detail"], &rows), findings(&a["answer"]))
             });
         }
     }
     Ok(())
+}
+
+/// What was found, worst first, with the remedy of each.
+fn findings(answer: &Value) -> String {
+    let rows: Vec<Vec<String>> = answer["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|f| ["state", "code", "about", "found", "remedy"].iter().map(|c| table::long_text(f, c, 600)).collect())
+        .collect();
+    table::table(&["state", "code", "about", "found", "remedy"], &rows)
 }
 
 /// The DNS records to publish, one under the other, values whole so that they can be copied.

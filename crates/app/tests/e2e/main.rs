@@ -8,6 +8,7 @@ mod harness;
 mod consent;
 mod crash;
 mod demo;
+mod doctor;
 mod leak;
 mod nodes;
 mod people;
