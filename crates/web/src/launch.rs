@@ -101,7 +101,7 @@ async fn red_domain(web: &Web, caller: &Caller, draft: &Draft) -> Result<Option<
     };
     let Some(checked) = domain.checked else { return Ok(None) };
     let at = checked["at"].as_str().and_then(parse_rfc3339);
-    if !at.is_some_and(|at| at > web.now() - FRESH_MS) {
+    if at.is_none_or(|at| at <= web.now() - FRESH_MS) {
         return Ok(None);
     }
     let red = |finding: &&Value| finding["state"] == "red";
