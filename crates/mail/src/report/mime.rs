@@ -76,11 +76,9 @@ impl Fields {
                         value.push_str(line.trim());
                     }
                 }
-                Some((name, value)) if is_field_name(name.trim_end()) => {
-                    if fields.len() < FIELDS_MAX {
-                        let value = &value[..value.floor_char_boundary(FIELD_MAX)];
-                        fields.push((name.trim_end().to_ascii_lowercase(), value.trim().to_owned()));
-                    }
+                Some((name, value)) if is_field_name(name.trim_end()) && fields.len() < FIELDS_MAX => {
+                    let value = &value[..value.floor_char_boundary(FIELD_MAX)];
+                    fields.push((name.trim_end().to_ascii_lowercase(), value.trim().to_owned()));
                 }
                 // The line of an mbox file, or a body without its empty line.
                 _ if fields.is_empty() && line.starts_with("From ") => {}
