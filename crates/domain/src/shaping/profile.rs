@@ -240,13 +240,16 @@ struct LimitsFile {
     silent_close: Option<Sourced<bool>>,
 }
 
+/// Which limits name which source.
+type Sources = Vec<(&'static str, String)>;
+
 impl LimitsFile {
-    fn read(&self) -> Result<(Limits, Vec<(&'static str, String)>), String> {
-        let mut sources = Vec::new();
+    fn read(&self) -> Result<(Limits, Sources), String> {
+        let mut sources = Sources::new();
         fn take<T: Clone>(
             name: &'static str,
             given: &Option<Sourced<T>>,
-            sources: &mut Vec<(&'static str, String)>,
+            sources: &mut Sources,
         ) -> Result<Option<T>, String> {
             let Some(given) = given else { return Ok(None) };
             if given.source.trim().is_empty() {
