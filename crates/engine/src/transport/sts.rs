@@ -113,7 +113,7 @@ impl StsBook {
         let before = lock(&self.known).get(domain).cloned();
         let mut known = match before {
             Some(known) => known,
-            None => self.from_store(shared, domain).await,
+            None => self.kept(shared, domain).await,
         };
         let now = shared.now();
         let later = |known: &mut Known, ms: i64| known.look_at = shared.monotonic() + ms;
@@ -171,7 +171,7 @@ impl StsBook {
         }
     }
 
-    async fn from_store(&self, shared: &Shared, domain: &str) -> Known {
+    async fn kept(&self, shared: &Shared, domain: &str) -> Known {
         match shared.store.sts_policy(domain).await {
             Ok(Some(row)) => read(row).unwrap_or_default(),
             Ok(None) => Known::default(),

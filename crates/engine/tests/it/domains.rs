@@ -112,8 +112,8 @@ async fn twelve_planted_faults_are_named_and_no_other(rig: Rig) {
     };
     let mx = ("MX", "10 mail.example.org");
     plant("d1", "spf_twice", "bounces.d1", &[mx, ("TXT", GOOD_SPF), ("TXT", "v=spf1 -all")]);
-    let six = format!("v=spf1 {} -all", vec!["a:sender.example.org"; 6].join(" "));
-    let four = format!("v=spf1 {} -all", vec!["a:sender.example.org"; 4].join(" "));
+    let six = format!("v=spf1 {} -all", ["a:sender.example.org"; 6].join(" "));
+    let four = format!("v=spf1 {} -all", ["a:sender.example.org"; 4].join(" "));
     let both = "v=spf1 include:_a.d2.example.org include:_b.d2.example.org ~all";
     plant("d2", "spf_too_many_lookups", "_a.d2", &[("TXT", &six)]);
     plant("d2", "spf_too_many_lookups", "_b.d2", &[("TXT", &four)]);
