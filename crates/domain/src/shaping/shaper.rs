@@ -543,5 +543,4 @@ fn spoken(per_second: f64) -> String {
 }
 
 #[cfg(test)]
-#[path = "shaper_tests.rs"]
 mod tests;

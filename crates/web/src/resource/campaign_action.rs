@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
-use postrider_domain::campaign::Severity;
+use postrider_domain::campaign::{Finding, Severity};
 use postrider_domain::id::{CampaignId, ContactId, DeliveryId, MessageId};
 use postrider_domain::schedule::Schedule;
 use postrider_store::access::Access;
@@ -251,7 +251,8 @@ async fn prepare(web: &Web, caller: &Caller, id: CampaignId, reason: Option<&str
     let variant = launch::variant(web, caller, id).await?;
     let Checked { findings, compiled } = launch::check(web, caller, id).await?;
     let (red, other): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.code == launch::RED_DOMAIN);
-    let stopped = (!red.is_empty() && reason.is_none()) || other.iter().any(|f| f.severity == Severity::Error);
+    let errors = |of: &[&Finding]| of.iter().any(|f| f.severity == Severity::Error);
+    let stopped = (errors(&red) && reason.is_none()) || errors(&other);
     match compiled {
         Some(compiled) if !stopped => {
             launch::keep(web, caller, variant.id, &compiled).await?;

@@ -148,6 +148,11 @@ fn domain(text: &str) -> Result<DomainName, Problem> {
     }
 }
 
+/// The domain that a path names; nothing can be found under what is none.
+fn in_path(text: &str) -> Result<DomainName, Problem> {
+    domain(text).map_err(|refused| Problem::new(StatusCode::NOT_FOUND, "not_found", refused.detail))
+}
+
 async fn list(State(web): State<Web>, caller: Caller) -> Listed<RuleView> {
     Ok(whole(web.store().tls_rules(caller.workspace).await?))
 }
@@ -158,7 +163,7 @@ async fn set(
     Path(name): Path<String>,
     Json(input): Json<RuleInput>,
 ) -> Result<axum::Json<RuleView>, Problem> {
-    let domain = domain(&name)?;
+    let domain = in_path(&name)?;
     if input.reason.chars().count() > LONGEST_REASON {
         return Err(Problem::refused("the reason is longer than 300 characters"));
     }
@@ -172,7 +177,8 @@ async fn set(
 }
 
 async fn remove(State(web): State<Web>, caller: Caller, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    web.store().remove_tls_rule(caller.workspace, &caller.actor, domain(&name)?.as_str()).await?;
+    let name = in_path(&name)?;
+    web.store().remove_tls_rule(caller.workspace, &caller.actor, name.as_str()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -270,6 +270,21 @@ async fn a_red_domain_stops_a_start_unless_a_reason_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_red_domain_of_a_rehearsal_only_warns() {
+    let world = one("rehearsal").await;
+    let made = world.post("/api/v1/domains", &json!({ "name": "bakery.test" })).await.good("domain");
+    let finding = json!({ "code": "spf_missing", "state": "red", "about": "", "found": "", "want": "", "remedy": "" });
+    let found = json!({ "ok": false, "at": "2026-11-21T11:00:00.000Z", "findings": [finding] });
+    let id = made["id"].as_str().unwrap().parse().unwrap();
+    world.store().domain_checked(world.workspace(), id, &found).await.unwrap();
+    let draft = json!({ "from_mailbox": "news@bakery.test", "from_name": "Bakery", "subject": "News", "body": "<p>Bread</p>", "format": "html" });
+    let made = world.post("/api/v1/campaigns", &json!({ "name": "Rehearsal", "draft": draft })).await.good("campaign");
+    let check = world.get(&format!("/api/v1/campaigns/{}/check", made["id"].as_str().unwrap())).await.good("check");
+    let red = check["findings"].as_array().unwrap().iter().find(|f| f["code"] == "sending_domain_red").unwrap();
+    assert_eq!(red["severity"], "warning", "{check}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn roles_have_their_scopes() {
     let world = one("roles").await;
     let new = NewAccount {

@@ -24,7 +24,7 @@ async fn a_rule_is_made_changed_and_removed() {
         for (path, body, status) in [
             (path, json!({ "demand": "tls" }), 422),
             (path, json!({ "demand": "clear", "reason": "x".repeat(301) }), 422),
-            ("/api/v1/tls-rules/not%20a%20domain", json!({ "demand": "clear" }), 422),
+            ("/api/v1/tls-rules/not%20a%20domain", json!({ "demand": "clear" }), 404),
         ] {
             let answer = put(path, body).await;
             let seen = answer.status.as_u16();
