@@ -7,17 +7,15 @@ import { launch, logIn, open } from './look.mjs';
 const [url, mailbox, password, campaign] = process.argv.slice(2);
 const MB = 1024 * 1024;
 
-/** Memory that the process of this page has to itself, in bytes. */
-async function alone(browser, page) {
-  const cdp = await page.context().newCDPSession(page);
-  await cdp.send('Performance.enable');
+/** Memory that the process of this page has to itself, in bytes, and what its thread worked, in seconds. */
+async function alone(browser, cdp) {
   const { metrics } = await cdp.send('Performance.getMetrics');
-  const heap = metrics.find((m) => m.name === 'JSHeapUsedSize')?.value ?? 0;
+  const metric = (name) => metrics.find((m) => m.name === name)?.value ?? 0;
   const whole = await browser.newBrowserCDPSession();
   const { processInfo } = await whole.send('SystemInfo.getProcessInfo');
+  await whole.detach();
   const tabs = processInfo.filter((p) => p.type === 'renderer').map((p) => own(p.id));
-  const busy = metrics.find((m) => m.name === 'TaskDuration')?.value ?? 0;
-  return { heap, tab: Math.max(...tabs), busy, at: performance.now() };
+  return { heap: metric('JSHeapUsedSize'), tab: Math.max(...tabs), busy: metric('TaskDuration'), at: performance.now() };
 }
 
 function own(pid) {
@@ -27,8 +25,10 @@ function own(pid) {
 
 const browser = await launch();
 const { page } = await open(browser, { viewport: { width: 1280, height: 860 }, reducedMotion: 'no-preference' });
+const cdp = await page.context().newCDPSession(page);
+await cdp.send('Performance.enable');
 await page.goto('about:blank');
-const empty = (await alone(browser, page)).tab;
+const empty = (await alone(browser, cdp)).tab;
 await logIn(page, { url, mailbox, password });
 await page.goto(`${url}/campaigns/${campaign}`);
 await page.locator('main h1').waitFor();
@@ -47,9 +47,9 @@ console.log('ready');
 let heap = 0;
 let tab = 0;
 // What the page's own thread works, in seconds: tells a slow page from a machine that is busy with something else.
-const begun = await alone(browser, page);
+const begun = await alone(browser, cdp);
 const looked = setInterval(async () => {
-  const now = await alone(browser, page).catch(() => undefined);
+  const now = await alone(browser, cdp).catch(() => undefined);
   if (!now) return;
   heap = Math.max(heap, now.heap);
   tab = Math.max(tab, now.tab);
@@ -58,7 +58,7 @@ await new Promise((resolve) => process.stdin.resume().on('end', resolve));
 clearInterval(looked);
 // The first second belongs to the page's own loading.
 const gaps = (await page.evaluate(() => globalThis.gaps)).slice(60);
-const ended = await alone(browser, page);
+const ended = await alone(browser, cdp);
 const sorted = gaps.toSorted((a, b) => a - b);
 const total = gaps.reduce((sum, gap) => sum + gap, 0);
 const shown = await page.locator('main').innerText();
