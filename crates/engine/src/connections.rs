@@ -238,7 +238,7 @@ async fn open_mx(
     let secured = opened.map_err(|error| match error {
         Unopened::Dial(error) => of_dial(&error),
         Unopened::Slow(within) => too_slow(address, within),
-        Unopened::Dialogue(failure) => of_failure(&failure),
+        Unopened::Dialogue(failure) => of_failure(&facts.host, &failure),
         Unopened::Refused(refusal) => refused(&refusal),
     })?;
     let clear = secured.connection.tls().is_none();
@@ -273,7 +273,7 @@ async fn open_smarthost(
     let mode = tls_mode(route.settings.tls, route.settings.accept_any_certificate);
     let params = params(shared, route, host, address, timeouts, mode);
     let connection =
-        Connection::open(stream, &params, &shared.config.tls).await.map_err(|failure| of_failure(&failure))?;
+        Connection::open(stream, &params, &shared.config.tls).await.map_err(|failure| of_failure(host, &failure))?;
     let tls = match (connection.tls(), route.settings.tls) {
         (Some(info), RouteTls::Opportunistic) => format!("{info}; unauthenticated"),
         (Some(info), RouteTls::Required | RouteTls::Implicit | RouteTls::None) => {

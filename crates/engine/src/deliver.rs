@@ -159,7 +159,8 @@ impl Courier {
                 }
                 Said::Failure(failure) => {
                     self.learn(elapsed_ms(begun));
-                    let ended = judge::of_failure(&failure);
+                    let host = self.open.as_ref().map_or("", |open| open.host.as_str());
+                    let ended = judge::of_failure(host, &failure);
                     self.settle(&loaded.handed, Some(&loaded.ready), &ended, (at, begun));
                     if !failure.connection_usable {
                         self.open = None;

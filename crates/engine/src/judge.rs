@@ -71,12 +71,13 @@ impl Ended {
 
     /// The host took the message.
     pub(crate) fn accepted(reply: &Reply) -> Ended {
-        from_reply(Stage::Dot, reply)
+        from_reply(Stage::Dot, None, reply)
     }
 }
 
-fn from_reply(stage: Stage, reply: &Reply) -> Ended {
-    let verdict = judge_reply(RuleBook::built_in(), stage, None, reply);
+fn from_reply(stage: Stage, host: Option<&str>, reply: &Reply) -> Ended {
+    let book = RuleBook::built_in();
+    let verdict = judge_reply(book, stage, host.and_then(|host| book.site_of(host)), reply);
     // A refused login is our own fault and no recipient's: it waits until somebody has mended the route.
     let result = match (stage, verdict.attempt_result()) {
         (Stage::Auth, AttemptResult::Rejected) => AttemptResult::Deferred,
@@ -103,11 +104,11 @@ fn words(reply: &Reply) -> String {
     }
 }
 
-/// The end of an attempt whose dialogue failed.
-pub(crate) fn of_failure(failure: &Failure) -> Ended {
+/// The end of an attempt whose dialogue with `host` failed; whose host it is decides which rules count.
+pub(crate) fn of_failure(host: &str, failure: &Failure) -> Ended {
     let stage = failure.stage;
     let mut ended = match &failure.kind {
-        FailureKind::Refused(reply) => from_reply(stage, reply),
+        FailureKind::Refused(reply) => from_reply(stage, Some(host), reply),
         FailureKind::Closed | FailureKind::IdleClosed => {
             Ended::broken(stage, &format!("the connection was closed at {stage}"))
         }
@@ -211,6 +212,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    const HOST: &str = "mx.bakery.test";
+
     fn failure(stage: Stage, kind: FailureKind) -> Failure {
         Failure { stage, kind, connection_usable: false, dot_sent: stage == Stage::Dot }
     }
@@ -218,8 +221,8 @@ mod tests {
     #[test]
     fn silence_is_told_in_the_words_of_the_report() {
         for ended in [
-            of_failure(&failure(Stage::Greeting, FailureKind::Timeout)),
-            of_failure(&failure(Stage::Dot, FailureKind::Closed)),
+            of_failure(HOST, &failure(Stage::Greeting, FailureKind::Timeout)),
+            of_failure(HOST, &failure(Stage::Dot, FailureKind::Closed)),
             of_dial(&DialError::Timeout { to: "192.0.2.1:25".parse().unwrap(), after: Duration::from_secs(2) }),
         ] {
             assert_eq!(ended.result, AttemptResult::Broken);
@@ -230,18 +233,26 @@ mod tests {
 
     #[test]
     fn only_a_lost_reply_to_the_dot_leaves_doubt() {
-        assert!(of_failure(&failure(Stage::Dot, FailureKind::Closed)).in_doubt);
-        assert!(!of_failure(&failure(Stage::Rcpt, FailureKind::Closed)).in_doubt);
+        assert!(of_failure(HOST, &failure(Stage::Dot, FailureKind::Closed)).in_doubt);
+        assert!(!of_failure(HOST, &failure(Stage::Rcpt, FailureKind::Closed)).in_doubt);
         let reply = Reply { code: 550, enhanced: None, lines: vec!["no".into()] };
-        assert!(!of_failure(&failure(Stage::Dot, FailureKind::Refused(reply))).in_doubt);
+        assert!(!of_failure(HOST, &failure(Stage::Dot, FailureKind::Refused(reply))).in_doubt);
     }
 
     #[test]
     fn a_refused_login_rejects_nobody() {
         let reply = Reply { code: 535, enhanced: None, lines: vec!["5.7.8 bad credentials".into()] };
-        let ended = of_failure(&failure(Stage::Auth, FailureKind::Refused(reply)));
+        let ended = of_failure(HOST, &failure(Stage::Auth, FailureKind::Refused(reply)));
         assert_eq!((ended.result, ended.suppress), (AttemptResult::Deferred, None));
         assert!(ended.text.contains("bad credentials"));
+    }
+
+    #[test]
+    fn rules_of_a_provider_count_for_its_hosts() {
+        let said = || Reply { code: 554, enhanced: None, lines: vec!["Transaction failed, Reject".into()] };
+        let of = |host: &str| of_failure(host, &failure(Stage::Dot, FailureKind::Refused(said()))).class;
+        assert_eq!(of("mx01.emig.gmx.net"), Some(BounceClass::BlockedDomain));
+        assert_eq!(of(HOST), Some(BounceClass::Transient));
     }
 
     #[test]

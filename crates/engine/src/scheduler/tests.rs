@@ -245,12 +245,15 @@ fn a_stop_ends_everything_at_once_and_says_so() {
     };
     for _ in 0..6 {
         node.now += 4_000;
-        let ended = crate::judge::of_failure(&postrider_smtp::Failure {
-            stage: postrider_mail::Stage::Mail,
-            kind: postrider_smtp::FailureKind::Refused(reply.clone()),
-            connection_usable: true,
-            dot_sent: false,
-        });
+        let ended = crate::judge::of_failure(
+            "mx.bakery.test",
+            &postrider_smtp::Failure {
+                stage: postrider_mail::Stage::Mail,
+                kind: postrider_smtp::FailureKind::Refused(reply.clone()),
+                connection_usable: true,
+                dot_sent: false,
+            },
+        );
         node.state.sites.hear(number, &Word::of(SITE, &ended), node.now, node.now);
     }
     assert!(node.state.should_yield(&node.place, node.now, node.now));
