@@ -1,5 +1,6 @@
 //! `postrider`: one binary. Wiring only: no rule, no SQL, no handler lives here.
 
+mod arenas;
 mod cli;
 mod client;
 mod command;
@@ -21,6 +22,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Serve | Command::Demo(_)) {
+        arenas::keep_few();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = runtime.context("could not start the runtime").and_then(|runtime| runtime.block_on(run(cli)));
     match ended {

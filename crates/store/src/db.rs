@@ -66,7 +66,7 @@ impl Db {
             // The checkpointer is there first, unless it cannot go on.
             .pragma("wal_autocheckpoint", "16384")
             .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-32768");
+            .pragma("cache_size", "-12288");
         let mut connection = writer.connect().await?;
         check_sqlite(&mut connection).await?;
         if quick_check {
@@ -80,7 +80,7 @@ impl Db {
             // A file does not hang up: asking each time whether it is still there is a statement more for every look-up.
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(30))
-            .connect_lazy_with(base.clone().read_only(true).pragma("cache_size", "-8192"));
+            .connect_lazy_with(base.clone().read_only(true).pragma("cache_size", "-2048"));
         let beside = base.clone().pragma("wal_autocheckpoint", "0").pragma("cache_size", "-64").connect().await?;
         let gate = Gate::new(connection);
         Ok(Db::Sqlite { checkpoints: Checkpointer::begin(beside, &gate), gate, readers })

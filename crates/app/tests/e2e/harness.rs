@@ -151,6 +151,13 @@ impl Site {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
+    /// The environment that the running server sees.
+    pub fn environment_of_server(&self) -> Vec<String> {
+        let server = self.server.as_ref().expect("it runs");
+        let all = std::fs::read_to_string(format!("/proc/{}/environ", server.0.id())).expect("Linux");
+        all.split('\0').map(str::to_owned).collect()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut server = self.server.take().expect("running");

@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod doctor;
 mod leak;
+mod memory;
 mod nodes;
 mod people;
 
