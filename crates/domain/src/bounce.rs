@@ -10,10 +10,11 @@ pub mod classify;
 mod code;
 pub mod report;
 pub mod rules;
+mod sample;
 
 pub use class::{About, BounceClass, BounceConsequence, ClassFacts, Finality};
 pub use classify::{Refusal, Verdict, classify};
-pub use rules::RuleBook;
+pub use rules::{Origin, RuleBook, RuleError};
 
 use postrider_mail::reply::Reply;
 use postrider_mail::stage::Stage;

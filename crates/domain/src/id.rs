@@ -116,6 +116,8 @@ ids! {
     ViewId = "viw";
     /// A picture for messages.
     PictureId = "pic";
+    /// Something that needs a person.
+    AlarmId = "alm";
     /// A running process of the installation.
     NodeId = "nod";
     /// The unit of the queue that a node leases.

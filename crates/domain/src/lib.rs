@@ -3,6 +3,7 @@
 //! Must not know: SQL, sockets, async, the clock (every time is a parameter, i64 milliseconds UTC).
 
 pub mod access;
+pub mod alarm;
 pub mod bounce;
 pub mod campaign;
 pub mod consent;

@@ -134,6 +134,26 @@ impl Breaker {
         BreakerStep::Stays
     }
 
+    /// How many of the answers in the window were "unknown user", and how many answers there are.
+    pub fn seen(&self) -> (usize, usize) {
+        (self.unknown, self.window.len())
+    }
+
+    /// Somebody else found the site broken: it is held until then, when that is later than we know.
+    pub fn hold(&mut self, until: i64) {
+        if self.open.is_none_or(|own| own < until) {
+            self.open = Some(until);
+            self.good_trials = 0;
+        }
+    }
+
+    /// Somebody else found the site well.
+    pub fn close(&mut self) {
+        if self.open.is_some() {
+            self.reset();
+        }
+    }
+
     /// A person looked and believes the site: it closes, and its present share becomes the usual one.
     pub fn believe(&mut self) {
         self.usual = self.share().max(self.usual);
@@ -238,6 +258,18 @@ mod tests {
             assert_eq!(step, if at == 4 { BreakerStep::Closes } else { BreakerStep::Stays });
         }
         assert!(breaker.believes(2 * hold));
+    }
+
+    #[test]
+    fn what_another_node_found_counts_here() {
+        let mut breaker = Breaker::new(BreakerLimits::default());
+        breaker.hold(500);
+        assert_eq!(breaker.state(499), BreakerState::Open { until: 500 });
+        breaker.hold(400);
+        assert_eq!(breaker.state(499), BreakerState::Open { until: 500 }, "the later end counts");
+        breaker.close();
+        assert!(breaker.believes(0));
+        assert_eq!(breaker.seen(), (0, 0));
     }
 
     #[test]

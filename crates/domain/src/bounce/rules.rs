@@ -21,6 +21,11 @@ const PATTERNS_MAX: usize = 4_000;
 /// Most octets that the compiled patterns may take.
 const COMPILED_MAX: usize = 32 * 1_024 * 1_024;
 
+/// Most octets of one file of an operator.
+const OWN_MAX: usize = 256 * 1_024;
+/// How much of a version of an operator's file is kept, in characters.
+const VERSION_MAX: usize = 60;
+
 const TEXTS: &str = include_str!("../../../../rules/bounces.toml");
 const PROVIDERS: &str = include_str!("../../../../rules/bounces-providers.toml");
 
@@ -33,6 +38,17 @@ pub enum RuleError {
     /// A pattern that does not compile, or all of them together are too big.
     #[error("compile the patterns of the bounce rules: {0}; write them without back-references and look-around")]
     Pattern(#[from] regex::Error),
+    /// A rule of an operator that does not do what its samples say.
+    #[error("use the bounce rule {rule}: {fault}")]
+    Sample {
+        /// Its id.
+        rule: String,
+        /// The sample and what became of it.
+        fault: String,
+    },
+    /// A file of an operator that is too long.
+    #[error("read the bounce rules: the file is longer than 256 KiB; leave out what the shipped rules say already")]
+    TooLong,
     /// A rule that says something impossible.
     #[error("use the bounce rule {rule}: {fault}")]
     Rule {
@@ -168,13 +184,45 @@ impl RuleBook {
     /// # Errors
     /// [`RuleError`] names the rule and what is wrong.
     pub fn read(texts: &str, providers: &str, operator: Option<&str>) -> Result<RuleBook, RuleError> {
+        RuleBook::read_all(texts, providers, operator.as_slice())
+    }
+
+    /// The rules that ship, and before them those of several files of the operator, the first file first. Each rule of an
+    /// operator must do what its samples say.
+    ///
+    /// # Errors
+    /// [`RuleError`] names the rule and what is wrong.
+    pub fn with_own(own: &[&str]) -> Result<RuleBook, RuleError> {
+        for text in own {
+            if text.len() > OWN_MAX {
+                return Err(RuleError::TooLong);
+            }
+        }
+        // Each file by itself: a rule may well be hidden by one of a file before it.
+        let mut alone = None;
+        for text in own {
+            let book = RuleBook::read_all(TEXTS, PROVIDERS, &[text])?;
+            if let Some((rule, fault)) =
+                super::sample::faults(&book, |origin| origin == Origin::Operator).into_iter().next()
+            {
+                return Err(RuleError::Sample { rule, fault });
+            }
+            alone = Some(book);
+        }
+        match (own, alone) {
+            ([_], Some(book)) => Ok(book),
+            (_, _) => RuleBook::read_all(TEXTS, PROVIDERS, own),
+        }
+    }
+
+    fn read_all(texts: &str, providers: &str, own: &[&str]) -> Result<RuleBook, RuleError> {
         let texts: File = toml::from_str(texts)?;
         let providers: File = toml::from_str(providers)?;
         let mut version = texts.version;
         let mut rules: Vec<(Origin, Rule)> = Vec::new();
-        if let Some(own) = operator {
+        for own in own {
             let own: File = toml::from_str(own)?;
-            version = format!("{version}+{}", own.version);
+            version = format!("{version}+{}", own.version.chars().take(VERSION_MAX).collect::<String>());
             rules.extend(own.rule.into_iter().map(|rule| (Origin::Operator, rule)));
         }
         rules.extend(providers.rule.into_iter().map(|rule| (Origin::Provider, rule)));
@@ -198,6 +246,11 @@ impl RuleBook {
     /// Every rule with its origin, in the order of precedence.
     pub fn rules(&self) -> impl Iterator<Item = (Origin, &Rule)> {
         self.rules.iter().map(|(origin, rule)| (*origin, rule))
+    }
+
+    /// The rule of this id and who wrote it; `None` for `status.…`, `code.…` and ids that are gone.
+    pub fn rule(&self, id: &str) -> Option<(Origin, &Rule)> {
+        self.rules().find(|(_, rule)| rule.id == id)
     }
 
     /// Whether the rule of this id says little.
@@ -286,6 +339,11 @@ fn check(rules: &[(Origin, Rule)], sites: &[SiteName]) -> Result<(), RuleError> 
         }
         if rule.source.trim().is_empty() {
             return fault(rule, "it names no source; say \"our observation\" where none is published");
+        }
+        if *origin == Origin::Operator
+            && (rule.id.is_empty() || rule.id.len() > 100 || !rule.id.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return fault(rule, "its id should be 1 to 100 visible ASCII characters");
         }
         if rule.yes.is_empty() || rule.no.is_empty() {
             return fault(rule, "it needs at least one positive and one negative sample");

@@ -83,44 +83,10 @@ fn sample<'a>(rule: &'a Rule, line: &'a str) -> (Option<Stage>, Option<&'a str>,
     (stage, rule.site.as_deref().filter(|_| !rule.anywhere), reply(text))
 }
 
-fn ask(line: &(Option<Stage>, Option<&str>, Reply)) -> Verdict {
-    let (stage, site, reply) = line;
-    let text = reply.text();
-    let said = Refusal {
-        stage: *stage,
-        code: Some(reply.code).filter(|code| *code > 0),
-        status: reply.enhanced,
-        text: &text,
-        site: *site,
-        delayed: false,
-    };
-    classify(RuleBook::built_in(), &said)
-}
-
 #[test]
 fn every_rule_is_reached_by_its_samples_and_leaves_the_others_alone() {
-    let mut wrong = Vec::new();
-    for (_, rule) in RuleBook::built_in().rules() {
-        for line in &rule.yes {
-            let found = ask(&sample(rule, line));
-            if found.rule != rule.id {
-                wrong.push(format!("{}: {line:?} is caught by {}", rule.id, found.rule));
-            }
-        }
-        for line in &rule.no {
-            let found = ask(&sample(rule, line));
-            if found.rule == rule.id {
-                wrong.push(format!("{}: {line:?} should not be caught", rule.id));
-            }
-        }
-        for pattern in &rule.patterns {
-            let one = regex::Regex::new(pattern).unwrap();
-            let reached = rule.yes.iter().any(|line| one.is_match(&sample(rule, line).2.text().to_lowercase()));
-            if !reached {
-                wrong.push(format!("{}: no sample reaches the pattern {pattern:?}", rule.id));
-            }
-        }
-    }
+    let wrong = super::sample::faults(RuleBook::built_in(), |_| true);
+    let wrong: Vec<String> = wrong.into_iter().map(|(rule, fault)| format!("{rule}: {fault}")).collect();
     assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -178,6 +144,42 @@ fn an_operators_rule_comes_first_and_is_refused_with_its_name_when_wrong() {
     ] {
         let fault = RuleBook::new(Some(&own.replace(find, put))).unwrap_err().to_string();
         assert!(fault.contains(want), "{put}: {fault}");
+    }
+}
+
+#[test]
+fn rules_of_an_operator_must_do_what_their_samples_say_and_the_first_file_wins() {
+    let own = |id: &str, class: &str, yes: &str, no: &str| {
+        format!(
+            "version = \"{id}\"\n[[rule]]\nid = \"{id}\"\nclass = \"{class}\"\npatterns = [\"gone fishing\"]\n\
+             source = \"our observation\"\nyes = [{yes:?}]\nno = [{no:?}]\n"
+        )
+    };
+    let good = own("ours", "C4", "550 5.1.1 gone fishing", "550 5.1.1 user unknown");
+    let theirs = own("theirs", "C2", "report|550 gone fishing", "words|x")
+        .replace("gone fishing\"]\nsource", "gone .ishing\"]\nsource");
+    let book = RuleBook::with_own(&[&good]).unwrap();
+    let v = judge_reply(&book, Stage::Rcpt, None, &reply("550 5.1.1 gone fishing"));
+    assert_eq!((v.rule.as_str(), v.class.unwrap().code(), v.proof(Stage::Rcpt)), ("ours", "C4", None));
+    assert_eq!(book.rule("ours").map(|(origin, _)| origin), Some(Origin::Operator));
+    assert_eq!(book.rule("status.5.1.1").map(|(origin, _)| origin), None);
+    let both = RuleBook::with_own(&[&good, &theirs]).unwrap();
+    assert_eq!(judge_reply(&both, Stage::Rcpt, None, &reply("550 gone fishing")).rule, "ours");
+    let turned = RuleBook::with_own(&[&theirs, &good]).unwrap();
+    assert_eq!(judge_reply(&turned, Stage::Rcpt, None, &reply("550 gone fishing")).rule, "theirs");
+    assert!(turned.version().ends_with("+theirs+ours"), "{}", turned.version());
+    for (text, want) in [
+        (own("x", "C4", "550 something else", "550 y"), "is caught by"),
+        (own("x", "C4", "550 gone fishing", "551 gone fishing too"), "should not be caught"),
+        (own("x", "C4", "é5", "550 y"), "is no reply"),
+        (own("x", "C4", "nowhere|550 gone fishing", "550 y"), "is no reply"),
+        (good.replace("[\"gone fishing\"]", "[\"gone fishing\", \"never\"]"), "no sample reaches"),
+        (own("x y", "C4", "550 gone fishing", "550 y"), "visible ASCII"),
+        ("version = 1".to_owned(), "read the bounce rules"),
+        ("#".repeat(300_000), "longer than"),
+    ] {
+        let fault = RuleBook::with_own(&[&text]).unwrap_err().to_string();
+        assert!(fault.contains(want), "{want}: {fault}");
     }
 }
 

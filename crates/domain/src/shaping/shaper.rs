@@ -500,6 +500,16 @@ impl Shaper {
         }
     }
 
+    /// The reason of a stop is gone: it ends, and what followed from it.
+    pub fn lift_stop(&mut self, rule: &str) {
+        if self.stop.as_ref().is_some_and(|stop| stop.rule == rule) {
+            self.stop = None;
+        }
+        if self.few.as_ref().is_some_and(|few| few.why == rule) {
+            self.few = None;
+        }
+    }
+
     fn triggered(&mut self, now: i64, rule: &Rule) -> bool {
         let (times, within) = rule.trigger;
         if times <= 1 {
