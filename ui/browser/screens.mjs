@@ -19,6 +19,9 @@ export const screens = ({ campaign, draft, contact, list, domain, route, importe
   import: `/imports/${imported}`,
   purposes: '/purposes',
   suppressions: '/suppressions',
+  queue: '/queue',
+  tls: '/tls',
+  'tls-rules': '/tls?show=rules',
   domains: '/domains',
   domain: `/domains/${domain}`,
   routes: '/routes',
@@ -56,7 +59,7 @@ export function unseen() {
   const patterns = [...table.matchAll(/^\s*screen\(\s*'([^']+)'/gm)].map((found) => found[1]);
   if (!patterns.length) throw new Error('no screens were found in table.ts: does it look different now?');
   const named = { campaign: 'c', draft: 'd', contact: 'p', list: 'l', domain: 'o', route: 'r', imported: 'i' };
-  const paths = Object.values(screens(named)).map((path) => path.split('/'));
+  const paths = Object.values(screens(named)).map((path) => path.split('?')[0].split('/'));
   const shows = (pattern, path) => pattern.length === path.length && pattern.every((part, n) => (part.startsWith(':') ? Object.values(named).includes(path[n]) : part === path[n]));
   return patterns.filter((pattern) => !paths.some((path) => shows(pattern.split('/'), path)));
 }

@@ -2,16 +2,18 @@
 // missing word falls back to it. `common` is always there; the router loads the area of a screen before it shows.
 
 import common from '../i18n/common/en.json';
+import type alarms from '../i18n/alarms/en.json';
 import type campaigns from '../i18n/campaigns/en.json';
 import type contacts from '../i18n/contacts/en.json';
 import type home from '../i18n/home/en.json';
+import type queue from '../i18n/queue/en.json';
 import type sending from '../i18n/sending/en.json';
 import type settings from '../i18n/settings/en.json';
 import type setup from '../i18n/setup/en.json';
 
 export const LANGUAGES = { en: 'English', it: 'Italiano', pl: 'Polski' } as const;
 export type Language = keyof typeof LANGUAGES;
-export type Area = 'common' | 'campaigns' | 'contacts' | 'home' | 'sending' | 'settings' | 'setup';
+export type Area = 'alarms' | 'common' | 'campaigns' | 'contacts' | 'home' | 'queue' | 'sending' | 'settings' | 'setup';
 
 /** A text with `{name}` places, or one text per plural form of `n`. */
 type Word = string | Partial<Record<Intl.LDMLPluralRule, string>>;
@@ -20,9 +22,11 @@ type Catalogue = Record<string, Word>;
 /** Every key of every area, checked by the compiler. */
 export type Key =
   | keyof typeof common
+  | keyof typeof alarms
   | keyof typeof campaigns
   | keyof typeof contacts
   | keyof typeof home
+  | keyof typeof queue
   | keyof typeof sending
   | keyof typeof settings
   | keyof typeof setup;

@@ -103,6 +103,8 @@ pub struct HoldView {
     until: Option<Time>,
     /// All of it in one sentence.
     sentence: String,
+    /// What the reason alone does not say: a limit, or a rule and the reply that it read; empty when there is nothing.
+    detail: String,
 }
 
 impl From<Hold> for HoldView {
@@ -112,6 +114,7 @@ impl From<Hold> for HoldView {
             since: h.since.map(Time),
             until: h.until.map(Time),
             sentence: h.sentence(),
+            detail: h.detail,
         }
     }
 }

@@ -14,11 +14,24 @@ export interface RecordFound {
   problem: string | null;
 }
 
+/** Something that was found out about a domain or this host (docs/domains.md). */
+export interface DomainFinding {
+  code: string;
+  state: 'red' | 'amber' | 'note';
+  about: string;
+  found: string;
+  want: string;
+  remedy: string;
+}
+
 /** The answer to a look at a domain's DNS; also kept with the domain as `checked`. */
 export interface DomainCheck {
   ok: boolean;
   at?: string;
+  /** The worst of the findings; notes do not count. */
+  state?: 'red' | 'amber' | 'green';
   records?: RecordFound[];
+  findings?: DomainFinding[];
   text?: string;
 }
 
@@ -49,7 +62,7 @@ export async function answered<T>(first: Promise<Schemas['Answer']>): Promise<T>
     await new Promise((done) => setTimeout(done, 1_000));
     ({ answer } = await ask(api.GET('/api/v1/probes/{inquiry}', { params: { path: { inquiry } } })));
   }
-  if (!answer) throw new Error(t('sending.noAnswer'));
+  if (!answer) throw new Error(t('noAnswer'));
   return answer as unknown as T;
 }
 
@@ -63,4 +76,4 @@ export const testRoute = (route: string) =>
 
 /** Where mail for a domain would go from this server. */
 export const whereMailGoes = (domain: string) =>
-  answered<{ ok: boolean; hosts?: { addresses: string[] }[] }>(ask(api.POST('/api/v1/probes/dns', { body: { domain } })));
+  answered<{ ok: boolean; site?: string; hosts?: { addresses: string[] }[] }>(ask(api.POST('/api/v1/probes/dns', { body: { domain } })));

@@ -39,7 +39,7 @@ export function recordLight(record: DnsRecord, check: DomainCheck | null): Light
 }
 
 /** The worst of the records' lights, and how many are there. */
-export function domainLight(domain: Domain): Light {
+export function recordsLight(domain: Domain): Light {
   const check = checkOf(domain);
   const lights = domain.records.map((record) => recordLight(record, check).kind);
   const n = lights.filter((kind) => kind === 'ok').length;
@@ -48,4 +48,14 @@ export function domainLight(domain: Domain): Light {
   if (lights.every((kind) => kind === 'idle')) return { kind: 'idle', text: t('sending.light.unknown') };
   if (n < lights.length) return { kind: 'warn', text };
   return { kind: 'ok', text: t('sending.light.all') };
+}
+
+/** All that the last look found, in one light: the findings where there are any, the records before. */
+export function domainLight(domain: Domain): Light {
+  const check = checkOf(domain);
+  if (!check?.findings) return recordsLight(domain);
+  const n = (state: string) => check.findings?.filter((f) => f.state === state).length ?? 0;
+  if (n('red')) return { kind: 'bad', text: t('sending.findings.red', { n: n('red') }) };
+  if (n('amber')) return { kind: 'warn', text: t('sending.findings.amber', { n: n('amber') }) };
+  return { kind: 'ok', text: t('sending.state.green') };
 }

@@ -1,0 +1,57 @@
+// What the states of a queue look like, and numbers of a queue as people read them. Fetches nothing.
+
+import type { Schemas } from '../../lib/api';
+import { i18n, t, type Key } from '../../lib/i18n.svelte';
+import type { Kind } from '../../parts/Status.svelte';
+
+export type Site = Schemas['SiteRow'];
+export type Hold = Schemas['HoldView'];
+
+/** What is usual, what slows down, what stands still, and what stands until somebody does something. */
+const OF_REASON: Record<string, { kind: Kind; word: Key }> = {
+  connection: { kind: 'info', word: 'queue.waits' },
+  rate: { kind: 'info', word: 'queue.waits' },
+  hourly_limit: { kind: 'info', word: 'queue.waits' },
+  daily_limit: { kind: 'info', word: 'queue.waits' },
+  retry: { kind: 'info', word: 'queue.waits' },
+  dns: { kind: 'info', word: 'queue.waits' },
+  warm_up: { kind: 'info', word: 'queue.waits' },
+  learned_rate: { kind: 'warn', word: 'queue.slows' },
+  recovery: { kind: 'warn', word: 'queue.slows' },
+  queue_speed: { kind: 'warn', word: 'queue.slows' },
+  back_off: { kind: 'warn', word: 'queue.stands' },
+  paused: { kind: 'warn', word: 'queue.stands' },
+  held: { kind: 'warn', word: 'queue.stands' },
+  queue_rule: { kind: 'warn', word: 'queue.stands' },
+  stop: { kind: 'bad', word: 'queue.stands' },
+  suspended: { kind: 'bad', word: 'queue.stands' },
+  in_doubt: { kind: 'bad', word: 'queue.needs' },
+  egress: { kind: 'bad', word: 'queue.needs' },
+  disk_space: { kind: 'bad', word: 'queue.needs' },
+  setup: { kind: 'bad', word: 'queue.needs' },
+};
+export const lookOf = (reason: string) => OF_REASON[reason] ?? ({ kind: 'warn', word: 'queue.waits' } as const);
+
+/** What holds a row back: the site's own reason, else those of what waits there, each once, the worst first. */
+export function holdsOf(row: Site): Hold[] {
+  if (row.hold) return [row.hold];
+  const rank: Kind[] = ['bad', 'warn', 'info'];
+  const found = new Map<string, Hold>();
+  for (const flow of row.flows) if (flow.hold && !found.has(flow.hold.reason)) found.set(flow.hold.reason, flow.hold);
+  return [...found.values()].sort((a, b) => rank.indexOf(lookOf(a.reason).kind) - rank.indexOf(lookOf(b.reason).kind));
+}
+
+/** Whether anything waits there or is on its way; of others only the last replies are of interest. */
+export const moves = (row: Site) => row.ready > 0 || row.claimed > 0 || row.rate > 0 || holdsOf(row).length > 0;
+
+/** A row's own key: what its panel is asked for by. */
+export const keyOf = (row: Site) => `${row.node} ${row.source} ${row.site}`;
+
+/** Messages per second, fine enough for slow ones. */
+export const pace = (n: number) => n.toLocaleString(i18n.locale, { maximumFractionDigits: n < 1 ? 3 : n < 10 ? 2 : n < 100 ? 1 : 0 });
+
+/** `12 of 20 connections`, or without the limit. */
+export function connections(row: Site): string {
+  const allowed = row.connections_allowed;
+  return allowed === null || allowed === undefined ? t('queue.connectionsAre', { n: row.connections }) : t('queue.connectionsOf', { n: row.connections, of: allowed });
+}
