@@ -100,6 +100,10 @@ ids! {
     DkimKeyId = "dkk";
     /// How mail leaves.
     RouteId = "rte";
+    /// A local address and name that mail leaves from.
+    SourceId = "src";
+    /// Egress sources that share what leaves.
+    PoolId = "pol";
     /// A person who may log in.
     AccountId = "acc";
     /// An API key.

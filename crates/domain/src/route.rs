@@ -1,5 +1,7 @@
 //! Routes: how mail leaves, and the limits that a route sets itself.
 
+use crate::egress::{ChoiceError, MOST_WEIGHT, PoolChoice};
+
 crate::words! {
     /// Where a route hands mail over.
     pub enum RouteKind {
@@ -49,6 +51,72 @@ crate::words! {
         Global = "global",
     }
 }
+
+crate::words! {
+    /// Who signs what leaves by a route (DKIM).
+    pub enum Signing {
+        /// We do, with the key of the From domain.
+        We = "we",
+        /// We do, and the relay signs as well; a received test message has to prove it.
+        Relay = "relay",
+        /// The relay rewrites Date or Message-ID, which would break our signature: we leave messages unsigned, and the relay
+        /// signs; a received test message has to prove it.
+        RelayRewrites = "relay_rewrites",
+    }
+}
+
+impl Signing {
+    /// Whether marketing needs a proof first that the relay signs.
+    pub const fn needs_proof(self) -> bool {
+        match self {
+            Signing::We => false,
+            Signing::Relay | Signing::RelayRewrites => true,
+        }
+    }
+
+    /// Whether our own signature is in the message.
+    pub const fn is_ours(self) -> bool {
+        match self {
+            Signing::We | Signing::Relay => true,
+            Signing::RelayRewrites => false,
+        }
+    }
+}
+
+/// One of several hosts of a smarthost route.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayHost {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// AUTH user; empty for none.
+    #[serde(default)]
+    pub username: String,
+    /// Hosts with a lower number come first; those with a higher one are used while none of these can be reached.
+    #[serde(default)]
+    pub priority: u16,
+    /// Its share against others of the same priority, 1 to 1000.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Messages per second through this host, 0 for no limit.
+    #[serde(default)]
+    pub per_second: u32,
+    /// Messages per hour, kept evenly; 0 for no limit.
+    #[serde(default)]
+    pub per_hour: u32,
+    /// Messages per local day of the workspace, 0 for no limit.
+    #[serde(default)]
+    pub per_day: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// Most hosts of a route.
+pub const MOST_HOSTS: usize = 20;
 
 /// A host of a provider whose mailboxes are for people, not for bulk mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +203,45 @@ pub struct RouteSettings {
     /// Who is left out when the audience of a campaign through this route is frozen.
     #[serde(default = "campaign_only")]
     pub exclusion: ExclusionPolicy,
+    /// Messages per hour, kept evenly; 0 for no limit of our own.
+    #[serde(default)]
+    pub per_hour: u32,
+    /// From which pools of egress sources an MX route sends.
+    #[serde(default, skip_serializing_if = "PoolChoice::is_empty")]
+    pub egress: PoolChoice,
+    /// Several hosts of a smarthost in place of `host`, `port` and `username`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<RelayHost>,
+    /// Who signs.
+    #[serde(default = "we")]
+    pub signing: Signing,
+}
+
+impl Default for RouteSettings {
+    /// To MX hosts, with TLS where it is offered, and without limits of its own.
+    fn default() -> RouteSettings {
+        RouteSettings {
+            name: "Direct".into(),
+            kind: RouteKind::Mx,
+            host: String::new(),
+            port: 0,
+            tls: TlsMode::Opportunistic,
+            username: String::new(),
+            per_second: 0,
+            per_day: 0,
+            connections: ten(),
+            accept_any_certificate: false,
+            exclusion: campaign_only(),
+            per_hour: 0,
+            egress: PoolChoice::default(),
+            hosts: Vec::new(),
+            signing: we(),
+        }
+    }
+}
+
+const fn we() -> Signing {
+    Signing::We
 }
 
 const fn campaign_only() -> ExclusionPolicy {
@@ -160,6 +267,24 @@ pub enum RouteError {
     /// Connections out of range.
     #[error("connections should be 1 to 1000")]
     Connections,
+    /// One host and several.
+    #[error("a route has `host` or `hosts`: leave `host`, `port` and `username` empty when it has several")]
+    HostAndHosts,
+    /// Too many hosts.
+    #[error("a route has at most {MOST_HOSTS} hosts")]
+    ManyHosts,
+    /// A host twice.
+    #[error("{0:?} is named twice: each host of a route is named once")]
+    HostTwice(String),
+    /// A weight out of range.
+    #[error("the weight of a host should be 1 to {MOST_WEIGHT}")]
+    Weight,
+    /// Pools.
+    #[error("{0}")]
+    Pools(#[from] ChoiceError),
+    /// Something that only the other kind of route has.
+    #[error("{0}")]
+    Kind(&'static str),
 }
 
 impl RouteSettings {
@@ -172,12 +297,37 @@ impl RouteSettings {
             return Err(RouteError::Name);
         }
         match self.kind {
-            RouteKind::Mx => {}
-            RouteKind::Smarthost => {
-                let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_' | '[' | ']'));
-                if self.host.is_empty() || self.host.len() > 253 || self.host.contains(bad) || self.port == 0 {
-                    return Err(RouteError::Host);
+            RouteKind::Mx if !self.hosts.is_empty() => {
+                return Err(RouteError::Kind("a route to MX hosts has no `hosts`: make it a smarthost"));
+            }
+            RouteKind::Mx if self.signing.needs_proof() => {
+                return Err(RouteError::Kind("only a smarthost can sign for us: `signing` of a route to MX hosts is `we`"));
+            }
+            RouteKind::Mx => self.egress.check()?,
+            RouteKind::Smarthost if !self.egress.is_empty() => {
+                return Err(RouteError::Kind("pools are for routes to MX hosts: a smarthost sees the account, not the address"));
+            }
+            RouteKind::Smarthost if !self.hosts.is_empty() => {
+                if !self.host.is_empty() || self.port != 0 || !self.username.is_empty() {
+                    return Err(RouteError::HostAndHosts);
                 }
+                if self.hosts.len() > MOST_HOSTS {
+                    return Err(RouteError::ManyHosts);
+                }
+            }
+            RouteKind::Smarthost => {}
+        }
+        let hosts = self.relay_hosts();
+        for (at, host) in hosts.iter().enumerate() {
+            let bad = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_' | '[' | ']'));
+            if host.host.is_empty() || host.host.len() > 253 || host.host.contains(bad) || host.port == 0 {
+                return Err(RouteError::Host);
+            }
+            if hosts[..at].iter().any(|other| other.host.eq_ignore_ascii_case(&host.host)) {
+                return Err(RouteError::HostTwice(host.host.clone()));
+            }
+            if !(1..=MOST_WEIGHT).contains(&host.weight) {
+                return Err(RouteError::Weight);
             }
         }
         if !(1..=1000).contains(&self.connections) {
@@ -187,17 +337,76 @@ impl RouteSettings {
             TlsMode::None | TlsMode::Opportunistic => true,
             TlsMode::Required | TlsMode::Implicit => false,
         };
-        let loopback = self.host == "localhost" || self.host.starts_with("127.") || self.host == "::1";
-        if !self.username.is_empty() && clear && !loopback {
+        let loopback = |host: &str| host == "localhost" || host.starts_with("127.") || host == "::1";
+        let open = |user: &str, host: &str| !user.is_empty() && clear && !loopback(host);
+        if open(&self.username, &self.host) || self.hosts.iter().any(|h| open(&h.username, &h.host)) {
             return Err(RouteError::ClearAuth);
         }
         Ok(())
+    }
+
+    /// The hosts of a smarthost, also when it has one only; none for a route to MX hosts.
+    pub fn relay_hosts(&self) -> Vec<RelayHost> {
+        match self.kind {
+            RouteKind::Mx => Vec::new(),
+            RouteKind::Smarthost if self.hosts.is_empty() => vec![RelayHost {
+                host: self.host.clone(),
+                port: self.port,
+                username: self.username.clone(),
+                priority: 0,
+                weight: 1,
+                per_second: 0,
+                per_hour: 0,
+                per_day: 0,
+            }],
+            RouteKind::Smarthost => self.hosts.clone(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_smarthost_has_one_host_or_several() {
+        let host = |name: &str, port| RelayHost {
+            host: name.into(),
+            port,
+            username: "us".into(),
+            priority: 0,
+            weight: 1,
+            per_second: 0,
+            per_hour: 0,
+            per_day: 0,
+        };
+        let several = RouteSettings {
+            kind: RouteKind::Smarthost,
+            tls: TlsMode::Required,
+            hosts: vec![host("one.example.net", 587), host("two.example.net", 587)],
+            ..RouteSettings::default()
+        };
+        assert_eq!(several.check(), Ok(()));
+        assert_eq!(several.relay_hosts().len(), 2);
+        let one = RouteSettings { hosts: vec![], host: "one.example.net".into(), port: 587, ..several.clone() };
+        assert_eq!((one.check(), one.relay_hosts().len()), (Ok(()), 1));
+        for (wrong, why) in [
+            (RouteSettings { host: "three.example.net".into(), ..several.clone() }, RouteError::HostAndHosts),
+            (
+                RouteSettings { hosts: vec![host("a.test", 25), host("A.test", 26)], ..several.clone() },
+                RouteError::HostTwice("A.test".into()),
+            ),
+            (RouteSettings { hosts: vec![host("a.test", 0)], ..several.clone() }, RouteError::Host),
+            (RouteSettings { tls: TlsMode::Opportunistic, ..several.clone() }, RouteError::ClearAuth),
+            (RouteSettings { hosts: vec![RelayHost { weight: 0, ..host("a.test", 25) }], ..several.clone() }, RouteError::Weight),
+        ] {
+            assert_eq!(wrong.check(), Err(why));
+        }
+        let mx = RouteSettings { signing: Signing::Relay, ..RouteSettings::default() };
+        assert!(matches!(mx.check(), Err(RouteError::Kind(_))));
+        let pool = PoolChoice { pool: Some(crate::id::PoolId(1)), rules: vec![] };
+        assert!(matches!(RouteSettings { egress: pool, ..several }.check(), Err(RouteError::Kind(_))));
+    }
 
     #[test]
     fn hosts_of_free_mailboxes_are_known_by_their_end() {

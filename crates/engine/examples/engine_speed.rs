@@ -126,12 +126,8 @@ async fn book(store: &Store, world: &World, folder: &std::path::Path, contacts: 
         host: "127.0.0.1".into(),
         port: world.mx_port(),
         tls: TlsMode::None,
-        username: String::new(),
-        per_second: 0,
-        per_day: 0,
         connections: 16,
-        accept_any_certificate: false,
-        exclusion: postrider_domain::route::ExclusionPolicy::Campaign,
+        ..RouteSettings::default()
     };
     store.add_route(workspace, &BY, &route, None).await?;
     let path = folder.join("people.csv");

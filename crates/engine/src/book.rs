@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postrider_content::{Compiled, Prepared};
-use postrider_domain::id::{CampaignId, DkimKeyId, MessageId, PurposeId, RouteId, VersionId, WorkspaceId};
+use postrider_domain::id::{CampaignId, DkimKeyId, MessageId, PoolId, PurposeId, RouteId, VersionId, WorkspaceId};
 use postrider_domain::retry::RetryPolicy;
 use postrider_mail::dkim::{Signer, SigningKey};
 use postrider_mail::mailbox::{DomainName, Mailbox};
@@ -107,17 +107,33 @@ impl Book {
             }
             None => (RetryPolicy::default_for(lease.stream), None, None),
         };
+        let route = self.route(lease.workspace, route).await?;
+        let pools = self.pools(lease, &route).await?;
         let plan = Arc::new(Plan {
             workspace: lease.workspace,
             campaign: lease.campaign,
             stream: lease.stream,
             purpose,
             policy,
-            route: self.route(lease.workspace, route).await?,
+            route,
             zone: self.office(lease.workspace).await?.zone.clone(),
+            pools,
         });
         self.lock().plans.insert(key, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// The pools that the mail of a lane may leave by.
+    async fn pools(&self, lease: &LaneLease, route: &Route) -> Result<Vec<Option<PoolId>>, StoreError> {
+        let egress = &route.settings.egress;
+        let Some(campaign) = lease.campaign else { return Ok(egress.pools_of(lease.stream)) };
+        if egress.rules.iter().all(|rule| rule.domain.is_none()) {
+            return Ok(vec![egress.pool_of(lease.stream, None)]);
+        }
+        // All texts of a campaign have one From mailbox.
+        let variants = self.store.variants(lease.workspace, campaign).await?;
+        let from = variants.first().and_then(|variant| Mailbox::parse(&variant.draft.from_mailbox).ok());
+        Ok(vec![egress.pool_of(lease.stream, from.as_ref().map(|from| from.domain().as_str()))])
     }
 
     /// A route with its secret; the default one when none is named.
@@ -134,7 +150,19 @@ impl Book {
             };
         let secret = self.store.route_secret(workspace, stored.id).await?;
         let password = secret.map(|secret| Zeroizing::new(secret.reveal().to_owned()));
-        let route = Arc::new(Route { id: stored.id, settings: stored.settings, password });
+        let mut host_passwords = HashMap::new();
+        if !stored.settings.hosts.is_empty() {
+            for (host, secret) in self.store.host_secrets(workspace, stored.id).await? {
+                host_passwords.insert(host, Zeroizing::new(secret.reveal().to_owned()));
+            }
+        }
+        let proved = if stored.settings.signing.needs_proof() {
+            let proofs = self.store.relay_proofs(workspace, stored.id).await?;
+            proofs.into_iter().map(|proof| proof.domain).collect()
+        } else {
+            Vec::new()
+        };
+        let route = Arc::new(Route { id: stored.id, settings: stored.settings, password, host_passwords, proved });
         self.lock().routes.insert((workspace, named), Arc::clone(&route));
         Ok(route)
     }

@@ -20,7 +20,8 @@ use postrider_smtp::{
 };
 
 use crate::judge::{Ended, more_telling, of_dial, of_failure};
-use crate::plan::{Plan, Route};
+use crate::plan::{Place, Plan, Route, Source};
+use crate::scheduler::Leaving;
 use crate::shared::Shared;
 
 /// An open connection with what an attempt row says of it.
@@ -62,11 +63,18 @@ pub(crate) struct Unreached {
 pub(crate) async fn hosts(
     shared: &Shared,
     plan: &Plan,
+    place: &Place,
     domain: &str,
     seed: u64,
 ) -> Result<Vec<MxHost>, Box<Unreached>> {
     match plan.route.settings.kind {
-        RouteKind::Smarthost => Ok(vec![MxHost { preference: 0, name: plan.route.settings.host.clone() }]),
+        RouteKind::Smarthost => {
+            let name = match &place.source {
+                Source::Host(_, host) => host.to_string(),
+                Source::Direct | Source::Route(_) | Source::Egress(_) => plan.route.settings.host.clone(),
+            };
+            Ok(vec![MxHost { preference: 0, name }])
+        }
         RouteKind::Mx => {
             let unreached = |ended| Box::new(Unreached { ended, host: domain.to_owned(), ip: String::new() });
             let name = DomainName::parse(domain).map_err(|error| {
@@ -124,6 +132,7 @@ pub(crate) async fn reach(
     hosts: &[MxHost],
     timeouts: Timeouts,
     policy: &DomainPolicy,
+    leaving: &Leaving,
 ) -> Result<Open, Box<Unreached>> {
     let mut left = shared.config.limits.addresses_per_attempt.max(1);
     let mut worst: Option<Unreached> = None;
@@ -163,10 +172,18 @@ pub(crate) async fn reach(
             if left == 0 {
                 break;
             }
+            let source = match bound(leaving, ip) {
+                Ok(source) => source,
+                Err(ended) => {
+                    note(ended, &host.name, ip.to_string());
+                    continue;
+                }
+            };
             left -= 1;
+            let way = Way { leaving, source };
             let opened = match &facts {
-                Some(facts) => open_mx(shared, route, (policy, facts), ip, timeouts).await,
-                None => open_smarthost(shared, route, &host.name, ip, timeouts).await,
+                Some(facts) => open_mx(shared, route, (policy, facts), ip, timeouts, way).await,
+                None => open_smarthost(shared, route, &host.name, ip, timeouts, way).await,
             };
             match opened {
                 Ok(mut open) => {
@@ -182,6 +199,39 @@ pub(crate) async fn reach(
         host: hosts.first().map(|h| h.name.clone()).unwrap_or_default(),
         ip: String::new(),
     })))
+}
+
+/// From where one connection is made.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    leaving: &'a Leaving,
+    source: Option<IpAddr>,
+}
+
+/// The local address for connections to a host's address; `None` leaves the choice to the system.
+fn bound(leaving: &Leaving, to: IpAddr) -> Result<Option<IpAddr>, Ended> {
+    let Some((ipv4, ipv6)) = leaving.bind else { return Ok(None) };
+    let (source, family) = match to {
+        IpAddr::V4(_) => (ipv4.map(IpAddr::V4), "IPv4"),
+        IpAddr::V6(_) => (ipv6.map(IpAddr::V6), "IPv6"),
+    };
+    source.map(Some).ok_or_else(|| {
+        let text = format!("the egress source {:?} has no {family} address on this node for {to}", leaving.name);
+        no_way(&text)
+    })
+}
+
+/// The source cannot be used for this host; nobody was spoken to.
+fn no_way(text: &str) -> Ended {
+    Ended { no_way_from_here: true, ..Ended::deferred(Stage::Connect, BounceClass::UnreachableHost, text) }
+}
+
+/// A connection that did not come about.
+fn undialled(error: &DialError) -> Ended {
+    match error {
+        DialError::Source { .. } => no_way(&error.to_string()),
+        DialError::AddressRefused(_) | DialError::Timeout { .. } | DialError::Io { .. } => of_dial(error),
+    }
 }
 
 /// A host that the ladder refuses, as an attempt's end.
@@ -221,6 +271,7 @@ async fn open_mx(
     (policy, facts): (&DomainPolicy, &HostFacts),
     address: IpAddr,
     timeouts: Timeouts,
+    way: Way<'_>,
 ) -> Result<Open, Ended> {
     // Asked before dialling as well, so that no dialer can forget it (RF-7).
     shared.config.address_policy.check(address).map_err(|refused| of_dial(&DialError::AddressRefused(refused)))?;
@@ -229,14 +280,17 @@ async fn open_mx(
         return Err(of_dial(&DialError::AddressRefused(AddressRefused { address, why })));
     }
     let port = if route.settings.port == 0 { Port::Mx } else { Port::Fixed(route.settings.port) };
-    let params = params(shared, route, &facts.host, address, timeouts, TlsMode::Opportunistic);
-    let target = Target { address, port, source: None };
+    let mut params = params(shared, route, &facts.host, address, timeouts, TlsMode::Opportunistic);
+    if let Some(name) = &way.leaving.ehlo {
+        params.ehlo_name.clone_from(name);
+    }
+    let target = Target { address, port, source: way.source };
     let mut findings = Vec::new();
     let opened =
         secure::open(&*shared.config.dialer, target, &params, &shared.config.tls, (policy, facts), &mut findings).await;
     shared.transport.count(shared, &policy.domain, &findings);
     let secured = opened.map_err(|error| match error {
-        Unopened::Dial(error) => of_dial(&error),
+        Unopened::Dial(error) => undialled(&error),
         Unopened::Slow(within) => too_slow(address, within),
         Unopened::Dialogue(failure) => of_failure(&facts.host, &failure),
         Unopened::Refused(refusal) => refused(&refusal),
@@ -262,8 +316,10 @@ async fn open_smarthost(
     host: &str,
     address: IpAddr,
     timeouts: Timeouts,
+    way: Way<'_>,
 ) -> Result<Open, Ended> {
-    let target = Target { address, port: Port::Fixed(route.settings.port), source: None };
+    let port = relay_host(route, host).map_or(route.settings.port, |relay| relay.port);
+    let target = Target { address, port: Port::Fixed(port), source: way.source };
     let dialled = tokio::time::timeout(timeouts.connect, shared.config.smarthost_dialer.dial(target)).await;
     let stream = match dialled {
         Ok(Ok(stream)) => stream,
@@ -305,7 +361,7 @@ fn params(shared: &Shared, route: &Route, host: &str, address: IpAddr, timeouts:
         host: host.to_owned(),
         address,
         tls,
-        credentials: credentials(route),
+        credentials: credentials(route, host),
         timeouts,
     }
 }
@@ -322,10 +378,18 @@ pub(crate) const fn tls_mode(mode: RouteTls, any_certificate: bool) -> TlsMode {
     }
 }
 
-fn credentials(route: &Route) -> Option<Credentials> {
-    if route.settings.username.is_empty() {
+/// One of several hosts of a route, by its name.
+fn relay_host<'a>(route: &'a Route, host: &str) -> Option<&'a postrider_domain::route::RelayHost> {
+    route.settings.hosts.iter().find(|relay| relay.host == host)
+}
+
+fn credentials(route: &Route, host: &str) -> Option<Credentials> {
+    let (account, password) = match relay_host(route, host) {
+        Some(relay) => (&relay.username, route.host_passwords.get(host).cloned()),
+        None => (&route.settings.username, route.password.clone()),
+    };
+    if account.is_empty() {
         return None;
     }
-    let password = route.password.clone().unwrap_or_default();
-    Some(Credentials { account: route.settings.username.clone(), password })
+    Some(Credentials { account: account.clone(), password: password.unwrap_or_default() })
 }

@@ -14,7 +14,7 @@ use crate::book::Book;
 use crate::connections::Open;
 use crate::landing::Landings;
 use crate::plan::Place;
-use crate::scheduler::{Dispatch, Landing, Manner, Scheduler, Turn};
+use crate::scheduler::{Dispatch, Landing, Leaving, Manner, Scheduler, Turn};
 use crate::shared::{Phase, Shared};
 use crate::workshop::Workshop;
 
@@ -56,6 +56,8 @@ pub(crate) struct Courier {
     pub(crate) kit: Arc<Kit>,
     pub(crate) place: Place,
     pub(crate) open: Option<Open>,
+    /// From where its connection is made.
+    pub(crate) leaving: Leaving,
     /// The domain served last: its other deliveries come first.
     pub(crate) domain: Option<String>,
     /// Mean time of a transaction in milliseconds, as far as seen.
@@ -78,6 +80,7 @@ impl Courier {
             kit,
             place,
             open: None,
+            leaving: Leaving::default(),
             domain: None,
             pace_ms: 100,
             host_limit: u32::MAX,

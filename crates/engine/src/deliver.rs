@@ -16,6 +16,7 @@ use crate::connections::{Unreached, hosts, reach, timeouts};
 use crate::courier::Courier;
 use crate::desk::{Loaded, elapsed_ms};
 use crate::judge::{self, Ended};
+use crate::plan::Source;
 use crate::render::Ready;
 use crate::scheduler::Handed;
 
@@ -51,6 +52,11 @@ impl Courier {
                 let begun = (self.kit.shared.now(), Instant::now());
                 match self.connect(&first).await {
                     Ok(()) => break,
+                    Err(unreached) if self.others_may(&unreached) => {
+                        // Another source or host takes it: no attempt.
+                        self.kit.scheduler.give_back(batch.into());
+                        return tokio::time::sleep(GIVE_BACK).await;
+                    }
                     Err(unreached) => {
                         // The connection would have carried all of this domain: its failure is an attempt of each.
                         let domain = first.row.domain.clone();
@@ -81,7 +87,7 @@ impl Courier {
         let shared = &self.kit.shared;
         let wanted = timeouts(shared, handed.plan.policy.timeout_ms);
         let (hosts, mut policy) = tokio::join!(
-            hosts(shared, &handed.plan, &handed.row.domain, shared.random()),
+            hosts(shared, &handed.plan, &self.place, &handed.row.domain, shared.random()),
             shared.transport.policy(shared, &handed.plan, &handed.row.domain),
         );
         let hosts = hosts?;
@@ -104,10 +110,12 @@ impl Courier {
             self.close().await;
         }
         self.kit.check_site(handed, &self.place, &hosts);
+        self.leaving = self.kit.scheduler.leaving(&self.place);
         let shared = &self.kit.shared;
-        let reached = reach(shared, &handed.plan.route, &hosts, wanted, &policy).await;
+        let reached = reach(shared, &handed.plan.route, &hosts, wanted, &policy, &self.leaving).await;
         match reached {
             Ok(open) => {
+                self.kit.scheduler.reached(&self.place);
                 self.open = Some(open);
                 Ok(())
             }
@@ -116,6 +124,19 @@ impl Courier {
                 Err(unreached)
             }
         }
+    }
+
+    /// A connection that did not come about: whether that is the matter of this source, or of this host of a smarthost, and
+    /// others can be used instead.
+    fn others_may(&self, unreached: &Unreached) -> bool {
+        let ended = &unreached.ended;
+        let ours = match &self.place.source {
+            Source::Direct | Source::Route(_) => false,
+            // Nothing was said about the delivery yet: connect, greeting, TLS and login are the host's matter.
+            Source::Host(..) => true,
+            Source::Egress(_) => ended.no_way_from_here,
+        };
+        ours && self.kit.scheduler.pass_over(&self.place, &ended.text)
     }
 
     /// Carries one delivery; false when the rest of the batch should be put back.
@@ -130,6 +151,10 @@ impl Courier {
         let mut second_time = false;
         loop {
             if let Err(unreached) = self.connect(&loaded.handed).await {
+                if self.others_may(&unreached) {
+                    self.kit.put_back(&loaded);
+                    return false;
+                }
                 self.settle_unreached(&loaded.handed, &unreached, (at, begun));
                 return true;
             }
@@ -223,13 +248,15 @@ impl Courier {
 
     /// Settles an attempt that got no connection.
     fn settle_unreached(&self, handed: &Handed, unreached: &Unreached, begun: (i64, Instant)) {
-        let record = (unreached.host.clone(), unreached.ip.clone(), String::new());
+        let record = (unreached.host.clone(), unreached.ip.clone(), String::new(), self.leaving.name.clone());
         self.kit.settle(handed, handed.row.first_try_at.unwrap_or(begun.0), &unreached.ended, begun, record);
     }
 
     /// Settles an attempt that had a connection.
     fn settle(&self, handed: &Handed, ready: Option<&Ready>, ended: &Ended, begun: (i64, Instant)) {
-        let record = self.open.as_ref().map(|o| (o.host.clone(), o.ip.to_string(), o.tls.clone())).unwrap_or_default();
+        let source = || self.leaving.name.clone();
+        let record = self.open.as_ref().map(|o| (o.host.clone(), o.ip.to_string(), o.tls.clone(), source()));
+        let record = record.unwrap_or_default();
         let first_try_at = ready.map_or(begun.0, |r| r.first_try_at);
         self.kit.scheduler.heed(&self.place, ended);
         self.kit.settle(handed, first_try_at, ended, begun, record);

@@ -186,6 +186,12 @@ impl Kit {
         let (row, plan) = (&handed.row, &handed.plan);
         let text = self.book.text(row, plan).await?;
         let Some(identity) = self.book.identity(row, text.from().domain()).await? else { return Ok(None) };
+        // Unsigned marketing never starts: without proof nobody knows that the relay signs.
+        let relay = plan.route.settings.signing.needs_proof() && plan.stream == Stream::Marketing;
+        if relay && !plan.route.proved.iter().any(|domain| domain == text.from().domain().as_str()) {
+            tracing::warn!(event = "setup.missing", what = "a received message that proves that the relay signs");
+            return Ok(None);
+        }
         let mut row = row.clone();
         if let (None, Some(_), Some(contact)) = (&row.vars, row.version, row.contact) {
             // A test send to a contact has no frozen variables: the contact's own, as they are now.
@@ -285,7 +291,7 @@ impl Kit {
         first_try_at: i64,
         ended: &Ended,
         begun: (i64, Instant),
-        (host, ip, tls): (String, String, String),
+        (host, ip, tls, source): (String, String, String, String),
     ) {
         let shared = &self.shared;
         let (row, plan) = (&handed.row, &handed.plan);
@@ -315,7 +321,7 @@ impl Kit {
                 class: ended.class,
                 host,
                 ip,
-                source: String::new(),
+                source,
                 tls,
             }),
             next,

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::book::Book;
 use crate::connections::{reach, timeouts};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Leaving, Scheduler};
 use crate::shared::{Phase, Shared};
 
 /// A person waits at most this long for a host: the dialogue is cut to it.
@@ -84,6 +84,7 @@ async fn answer(shared: &Shared, scheduler: &Scheduler, inquiry: &Inquiry) -> Re
         "dns" | "resolve" => Ok(where_mail_goes(shared, inquiry.args["domain"].as_str().unwrap_or_default()).await),
         "domain_check" | "dns_check" => crate::domain_check::check_domain(shared, inquiry).await,
         "route_test" => test_route(shared, inquiry).await,
+        "own_addresses" => Ok(own_addresses(shared, inquiry)),
         "waiting" => Ok(what_waits(scheduler, inquiry)),
         "doctor" => {
             let mut checks = vec![clock(shared), dns(shared).await];
@@ -148,6 +149,15 @@ async fn where_mail_goes(shared: &Shared, domain: &str) -> Value {
     }
 }
 
+/// Which of some addresses this machine does not have.
+fn own_addresses(shared: &Shared, inquiry: &Inquiry) -> Value {
+    let named = inquiry.args["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str).take(10);
+    let missing: Vec<&str> = named
+        .filter(|text| !text.parse().is_ok_and(postrider_smtp::dial::is_own))
+        .collect();
+    json!({ "ok": missing.is_empty(), "node": shared.node.id, "missing": missing })
+}
+
 /// What of a workspace is ready and does not leave from this node, and why.
 fn what_waits(scheduler: &Scheduler, inquiry: &Inquiry) -> Value {
     let campaign = inquiry.args["campaign"].as_str();
@@ -182,10 +192,16 @@ async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreEr
         }
         RouteKind::Smarthost => {}
     }
-    let hosts = [MxHost { preference: 0, name: route.settings.host.clone() }];
+    let relays = route.settings.relay_hosts();
+    // The first host, or the one that the person names.
+    let named = inquiry.args["host"].as_str();
+    let Some(relay) = relays.iter().find(|relay| named.is_none_or(|name| name == relay.host)) else {
+        return Ok(json!({ "ok": false, "text": "the route has no such host" }));
+    };
+    let hosts = [MxHost { preference: 0, name: relay.host.clone() }];
     let begun = Instant::now();
     let cap = i64::try_from(LONGEST.as_millis() / 2).unwrap_or(i64::MAX);
-    let reached = reach(shared, &route, &hosts, timeouts(shared, Some(cap)), &DomainPolicy::default()).await;
+    let reached = reach(shared, &route, &hosts, timeouts(shared, Some(cap)), &DomainPolicy::default(), &Leaving::default()).await;
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(match reached {
         Ok(open) => {
@@ -195,11 +211,11 @@ async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreEr
                 "ok": true,
                 "host": open.host,
                 "ip": open.ip.to_string(),
-                "port": route.settings.port,
+                "port": relay.port,
                 "ms": ms,
                 "greeting": connection.greeting().text(),
                 "tls": open.tls,
-                "logged_in": !route.settings.username.is_empty(),
+                "logged_in": !relay.username.is_empty(),
                 "capabilities": capabilities.lines,
                 "text": "the host lets us in",
             });
@@ -210,7 +226,7 @@ async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreEr
             "ok": false,
             "host": unreached.host,
             "ip": unreached.ip,
-            "port": route.settings.port,
+            "port": relay.port,
             "ms": ms,
             "stage": unreached.ended.stage.as_str(),
             "code": unreached.ended.code,

@@ -31,6 +31,8 @@ pub(crate) struct Ended {
     pub(crate) in_doubt: bool,
     /// The next try is at this time, whatever the gaps of the policy say.
     pub(crate) again_at: Option<i64>,
+    /// The egress source cannot reach this host at all: nothing was said to it, and another source may.
+    pub(crate) no_way_from_here: bool,
 }
 
 impl Ended {
@@ -45,6 +47,7 @@ impl Ended {
             suppress: None,
             in_doubt: false,
             again_at: None,
+            no_way_from_here: false,
         }
     }
 
@@ -93,6 +96,7 @@ fn from_reply(stage: Stage, host: Option<&str>, reply: &Reply) -> Ended {
         suppress: verdict.proof(stage),
         in_doubt: false,
         again_at: None,
+        no_way_from_here: false,
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Must not know SQL or sockets.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use postrider_domain::id::{CampaignId, PurposeId, RouteId, WorkspaceId};
+use postrider_domain::id::{CampaignId, PoolId, PurposeId, RouteId, SourceId, WorkspaceId};
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::route::{RouteKind, RouteSettings};
 use postrider_domain::shaping::HoldReason;
 use postrider_domain::stream::{InDoubtPolicy, Stream};
+use postrider_store::lane::QueueRow;
 use zeroize::Zeroizing;
 
 /// A route with its secret.
@@ -16,6 +18,10 @@ pub(crate) struct Route {
     pub(crate) id: RouteId,
     pub(crate) settings: RouteSettings,
     pub(crate) password: Option<Zeroizing<String>>,
+    /// The passwords of several hosts, by host.
+    pub(crate) host_passwords: HashMap<String, Zeroizing<String>>,
+    /// From domains for which a received message has proved that the relay signs.
+    pub(crate) proved: Vec<String>,
 }
 
 /// How a lane's deliveries are sent.
@@ -29,22 +35,24 @@ pub(crate) struct Plan {
     pub(crate) route: Arc<Route>,
     /// IANA zone of the workspace: its days are the days of daily limits.
     pub(crate) zone: String,
+    /// The pools that its mail may leave by, each once; several only where single messages of several sending domains do.
+    pub(crate) pools: Vec<Option<PoolId>>,
 }
 
 impl Plan {
-    /// Where deliveries of a lane with this site go.
-    pub(crate) fn place(&self, site: &str) -> Place {
+    /// The site to which deliveries of a lane with this site are connected.
+    pub(crate) fn site(&self, lane_site: &str) -> String {
         match self.route.settings.kind {
-            RouteKind::Mx => Place { route: self.route.id, site: site.to_owned() },
-            RouteKind::Smarthost => Place { route: self.route.id, site: crate::sites::route_site(self.route.id) },
+            RouteKind::Mx => lane_site.to_owned(),
+            RouteKind::Smarthost => crate::sites::route_site(self.route.id),
         }
     }
 
-    /// From where deliveries leave: limits are kept by source and site.
-    pub(crate) fn source(&self) -> Source {
-        match self.route.settings.kind {
-            RouteKind::Mx => Source::Direct,
-            RouteKind::Smarthost => Source::Route(self.route.id),
+    /// The pool by which a delivery leaves.
+    pub(crate) fn pool_of(&self, row: &QueueRow) -> Option<PoolId> {
+        match self.pools.as_slice() {
+            [one] => *one,
+            _ => self.route.settings.egress.pool_of(self.stream, row.from_domain.as_deref()),
         }
     }
 
@@ -61,16 +69,22 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) route: RouteId,
+    pub(crate) pool: Option<PoolId>,
+    pub(crate) source: Source,
     pub(crate) site: String,
 }
 
-/// From where mail leaves: what a site sees of us. All routes to MX hosts leave from the addresses of this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// From where mail leaves: what a site sees of us.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Source {
-    /// The addresses of this machine.
+    /// The addresses of this machine, as the system chooses them.
     Direct,
     /// A smarthost, whose operator sees the account of the route.
     Route(RouteId),
+    /// One of several hosts of a smarthost.
+    Host(RouteId, Arc<str>),
+    /// An egress source.
+    Egress(SourceId),
 }
 
 impl std::fmt::Display for Source {
@@ -78,6 +92,8 @@ impl std::fmt::Display for Source {
         match self {
             Source::Direct => f.write_str("direct"),
             Source::Route(route) => route.fmt(f),
+            Source::Host(route, host) => write!(f, "{route}/{host}"),
+            Source::Egress(source) => source.fmt(f),
         }
     }
 }
@@ -118,6 +134,10 @@ pub enum WaitingFor {
     BackOff,
     /// Connections that come back one by one after a stop.
     Recovery,
+    /// The warm-up of the egress source.
+    WarmUp,
+    /// An egress source, or a host of a smarthost, that can be used.
+    Egress,
     /// A free connection: all that the site or the node may have are busy.
     Connection,
     /// Room on the disk.
@@ -139,6 +159,8 @@ impl WaitingFor {
             WaitingFor::Stop => "stop",
             WaitingFor::BackOff => "back-off",
             WaitingFor::Recovery => "recovery",
+            WaitingFor::WarmUp => "warm-up",
+            WaitingFor::Egress => "egress source",
             WaitingFor::Connection => "connection",
             WaitingFor::Space => "disk space",
             WaitingFor::Setup => "setup",
@@ -159,6 +181,8 @@ impl WaitingFor {
             WaitingFor::Stop => HoldReason::Stop,
             WaitingFor::BackOff => HoldReason::BackOff,
             WaitingFor::Recovery => HoldReason::Recovery,
+            WaitingFor::WarmUp => HoldReason::WarmUp,
+            WaitingFor::Egress => HoldReason::Egress,
             WaitingFor::Connection => HoldReason::Connection,
             WaitingFor::Space => HoldReason::Space,
             WaitingFor::Setup => HoldReason::Setup,
@@ -176,6 +200,8 @@ impl WaitingFor {
             HoldReason::BackOff => WaitingFor::BackOff,
             HoldReason::Stop => WaitingFor::Stop,
             HoldReason::Recovery => WaitingFor::Recovery,
+            HoldReason::WarmUp => WaitingFor::WarmUp,
+            HoldReason::Egress => WaitingFor::Egress,
             HoldReason::Paused | HoldReason::Held | HoldReason::InDoubt => WaitingFor::Resume,
             HoldReason::Suspended => WaitingFor::Suspension,
             HoldReason::Space => WaitingFor::Space,

@@ -19,7 +19,7 @@ use postrider_store::{StoreError, Topic};
 use crate::connections::{no_answer, null_mx};
 use crate::courier::Kit;
 use crate::judge::Ended;
-use crate::plan::{Place, Plan};
+use crate::plan::{Place, Plan, Source};
 use crate::scheduler::{Handed, Resolve};
 use crate::shared::{Phase, Shared};
 use crate::sites::{UNRESOLVED, site_of};
@@ -310,9 +310,11 @@ impl Kit {
                 if self.scheduler.is_shut(plan) {
                     continue;
                 }
-                let handed = Handed { row, lease: lease.clone(), plan: Arc::clone(plan) };
+                let place =
+                    Place { route: plan.route.id, pool: None, source: Source::Direct, site: UNRESOLVED.to_owned() };
+                let handed = Handed { row, lease: lease.clone(), plan: Arc::clone(plan), place };
                 let first_try_at = handed.row.first_try_at.unwrap_or(begun.0);
-                self.settle(&handed, first_try_at, &ended, begun, (domain.clone(), String::new(), String::new()));
+                self.settle(&handed, first_try_at, &ended, begun, (domain.clone(), String::new(), String::new(), String::new()));
             }
         }
         if sites > 0 {

@@ -3,6 +3,9 @@
 //! Holds at most some hundred rows of each lane, read forward from a cursor; never counts or groups the queue. Must not
 //! know how a message is made or sent.
 
+mod egress;
+#[cfg(test)]
+mod egress_tests;
 mod hand_out;
 mod lanes;
 mod site;
@@ -10,7 +13,9 @@ mod state;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod warm;
 
+pub(crate) use egress::Leaving;
 pub(crate) use lanes::Resolve;
 pub(crate) use site::Manner;
 
@@ -33,6 +38,8 @@ pub(crate) struct Handed {
     pub(crate) row: QueueRow,
     pub(crate) lease: LaneLease,
     pub(crate) plan: Arc<Plan>,
+    /// Where it was handed out.
+    pub(crate) place: Place,
 }
 
 /// What a courier is told.

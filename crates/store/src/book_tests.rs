@@ -21,6 +21,7 @@ use crate::domain::NewDkimKey;
 use crate::idempotency::{Once, OnceRequest};
 use crate::opt_out::{OptOut, OptOutAnswer, OptOutRoad, OutOf};
 use crate::page::PageRequest;
+use crate::relay::Quota;
 use crate::report::{AttemptsOf, DeliveriesOf};
 use crate::route::PasswordChange;
 use crate::secret::{Secret, SecretBytes};
@@ -37,11 +38,8 @@ fn smarthost() -> RouteSettings {
         port: 587,
         tls: TlsMode::Required,
         username: "us".into(),
-        per_second: 0,
-        per_day: 0,
         connections: 4,
-        accept_any_certificate: false,
-        exclusion: postrider_domain::route::ExclusionPolicy::Campaign,
+        ..RouteSettings::default()
     }
 }
 
@@ -163,7 +161,7 @@ async fn ids_of_another_workspace_are_not_found_in_any_function() {
         gone("make_default_route", store.make_default_route(w, &BY, route.id).await);
         gone("remove_route", store.remove_route(w, &BY, route.id).await);
         gone("route_secret", store.route_secret(w, route.id).await);
-        gone("take_route_quota", store.take_route_quota(w, route.id, 1, 1, 1).await);
+        gone("take_quota", store.take_quota(&Quota::Route(w, route.id), 1, 1, 1).await);
         gone("revoke_key", store.revoke_key(w, &BY, api_key.id).await);
         gone("suppression", store.suppression(w, suppression.id).await);
         gone("lift_suppression", store.lift_suppression(w, &BY, suppression.id).await);
@@ -516,9 +514,9 @@ async fn secrets_are_sealed_and_the_right_one_comes_back() {
         store.make_default_route(home.workspace, &BY, one.id).await.unwrap();
         store.remove_route(home.workspace, &BY, two.id).await.unwrap();
         assert_eq!(store.default_route(home.workspace).await.unwrap().unwrap().id, one.id);
-        let quota = async |n| store.take_route_quota(home.workspace, one.id, 1, n, 10).await.unwrap();
+        let quota = async |n| store.take_quota(&Quota::Route(home.workspace, one.id), 1, n, 10).await.unwrap();
         assert_eq!((quota(6).await, quota(6).await, quota(6).await), (6, 4, 0));
-        assert_eq!(store.take_route_quota(home.workspace, one.id, 2, 6, 10).await.unwrap(), 6, "a new day");
+        assert_eq!(store.take_quota(&Quota::Route(home.workspace, one.id), 2, 6, 10).await.unwrap(), 6, "a new day");
     }
 }
 

@@ -78,6 +78,7 @@ impl Store {
         let id = RouteId(self.next_id());
         let sealed = password.map(|p| self.seal(&place(id), p.reveal().as_bytes())).transpose()?;
         let mut tx = self.begin(Lane::Web).await?;
+        crate::egress::check_route(&mut tx, workspace, settings).await?;
         // Two first routes at once must not both be the default.
         tx.opt(sql!("SELECT id FROM workspace WHERE id = $1 {for_update}"), args![workspace])
             .await?
@@ -159,7 +160,9 @@ impl Store {
         let moved =
             before.host != settings.host || before.port != settings.port || before.username != settings.username;
         let mut tx = self.begin(Lane::Web).await?;
+        crate::egress::check_route(&mut tx, workspace, settings).await?;
         self.put_settings(&mut tx, workspace, id, settings).await?;
+        crate::relay::settings_changed(&mut tx, id, &before, settings).await?;
         match password {
             PasswordChange::Keep if moved => {
                 // A password must not follow to a host that its owner never named for it.
@@ -267,6 +270,7 @@ impl Store {
                 ),
             }));
         }
+        crate::relay::route_gone(&mut tx, workspace, id).await?;
         tx.execute(
             sql!("DELETE FROM route_use WHERE route_id = (SELECT id FROM route WHERE workspace_id = $1 AND id = $2)"),
             args![workspace, id],
@@ -297,53 +301,5 @@ impl Store {
         let text = std::str::from_utf8(&opened)
             .map_err(|_| StoreError::Corrupt("column route.sealed_password holds no UTF-8".into()))?;
         Ok(Some(Secret::new(text.to_owned())))
-    }
-
-    /// Takes up to `wanted` messages out of what a route may send in a period, for this node. All nodes share the
-    /// limit; what is taken and not used is lost, so take at most a second's worth or one per cent.
-    ///
-    /// # Errors
-    /// The workspace has no such route.
-    pub async fn take_route_quota(
-        &self,
-        workspace: WorkspaceId,
-        id: RouteId,
-        period: i64,
-        wanted: i64,
-        most: i64,
-    ) -> Result<i64> {
-        let mut tx = self.begin(Lane::Queue).await?;
-        tx.opt(sql!("SELECT id FROM route WHERE workspace_id = $1 AND id = $2 {for_update}"), args![workspace, id])
-            .await?
-            .ok_or_else(|| not_found("route"))?;
-        let limit = format!("route.{}", id.get());
-        let taken = tx
-            .one(
-                sql!(
-                    "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) AS n FROM quota_grant \
-                     WHERE limit_name = $1 AND period = $2"
-                ),
-                args![limit.as_str(), period],
-            )
-            .await?
-            .int("n")?;
-        let granted = wanted.min(most - taken).max(0);
-        if granted > 0 {
-            tx.execute(
-                sql!(
-                    "INSERT INTO quota_grant (limit_name, period, node, amount) VALUES ($1, $2, $3, $4) \
-                     ON CONFLICT (limit_name, period, node) DO UPDATE SET amount = quota_grant.amount + excluded.amount"
-                ),
-                args![limit.as_str(), period, self.node(), granted],
-            )
-            .await?;
-            tx.execute(
-                sql!("DELETE FROM quota_grant WHERE limit_name = $1 AND period < $2"),
-                args![limit.as_str(), period - 7 * 86_400_000],
-            )
-            .await?;
-        }
-        tx.commit().await?;
-        Ok(granted)
     }
 }

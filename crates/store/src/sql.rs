@@ -93,6 +93,8 @@ from_ids!(
     DomainId,
     DkimKeyId,
     RouteId,
+    SourceId,
+    PoolId,
     AccountId,
     ApiKeyId,
     ImportId,

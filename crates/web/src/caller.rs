@@ -142,7 +142,7 @@ impl Web {
                     Ok(())
                 };
             }
-            Rule::Scope(_) | Rule::AnyKey | Rule::Session | Rule::LocalOnly => {}
+            Rule::Scope(_) | Rule::AnyKey | Rule::Session | Rule::LocalOnly | Rule::Installation => {}
         }
         let known = self.identify(parts).await?.ok_or_else(Problem::unauthenticated)?;
         match rule {
@@ -151,6 +151,12 @@ impl Web {
             }
             Rule::LocalOnly if !matches!(known, Known::Local) => {
                 return Err(Problem::forbidden("only the command line on the server itself may do this"));
+            }
+            Rule::Installation if !self.runs_installation(&known).await? => {
+                return Err(Problem::forbidden(
+                    "this concerns the whole installation: only the command line on the server, or an administrator of \
+                     all workspaces, may do it",
+                ));
             }
             Rule::Scope(scope) => {
                 let workspace = self.choose_workspace(&known, parts).await?;
@@ -172,10 +178,29 @@ impl Web {
                     client: client.clone(),
                 });
             }
-            Rule::AnyKey | Rule::Session | Rule::LocalOnly | Rule::Public | Rule::Setup => {}
+            Rule::AnyKey
+            | Rule::Session
+            | Rule::LocalOnly
+            | Rule::Installation
+            | Rule::Public
+            | Rule::Setup => {}
         }
         parts.extensions.insert(Person { known, client });
         Ok(())
+    }
+
+    /// Whether somebody administers every workspace there is.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(crate) async fn runs_installation(&self, known: &Known) -> Result<bool, Problem> {
+        match known {
+            Known::Local => Ok(true),
+            Known::Identity(identity) => {
+                let all = self.store().workspaces().await?;
+                Ok(!all.is_empty() && all.iter().all(|w| identity.may(w.id, Scope::Admin) == Access::Allowed))
+            }
+        }
     }
 
     /// The workspace that the path names, or the header, or the query of the event stream, or the only one of the caller.

@@ -20,6 +20,8 @@ pub enum Rule {
     Setup,
     /// Only the command line on the same machine (unix socket or in-process).
     LocalOnly,
+    /// Who runs the installation: the local administrator, or whoever has the scope `admin` in each of its workspaces.
+    Installation,
 }
 
 impl Rule {
@@ -32,6 +34,7 @@ impl Rule {
             Rule::Public => "public",
             Rule::Setup => "setup",
             Rule::LocalOnly => "local",
+            Rule::Installation => "installation",
         }
     }
 
@@ -42,6 +45,10 @@ impl Rule {
                 json!([{ "key": [scope.as_str()] }, { "session": [scope.as_str()] }, { "local": [] }])
             }
             Rule::AnyKey => json!([{ "key": [] }, { "session": [] }, { "local": [] }]),
+            Rule::Installation => {
+                let admin = Scope::Admin.as_str();
+                json!([{ "key": [admin] }, { "session": [admin] }, { "local": [] }])
+            }
             Rule::Session => json!([{ "session": [] }, { "local": [] }]),
             Rule::Public | Rule::Setup => json!([]),
             Rule::LocalOnly => json!([{ "local": [] }]),

@@ -148,15 +148,15 @@ macro_rules! closed {
 
 ids! {
     WorkspaceId, ContactId, ListId, PurposeId, WordingId, CampaignId, VariantId, VersionId, DeliveryId, AttemptId,
-    MessageId, SuppressionId, DomainId, DkimKeyId, RouteId, AccountId, ApiKeyId, ImportId, AuditId, InquiryId,
+    MessageId, SuppressionId, DomainId, DkimKeyId, RouteId, SourceId, PoolId, AccountId, ApiKeyId, ImportId, AuditId, InquiryId,
     TemplateId, ViewId, PictureId,
 }
 
 closed! {
     access::Scope, access::Role, campaign::Severity, campaign::CampaignState, campaign::Objective,
     campaign::BodyFormat, consent::PurposeKind, consent::ConsentState, consent::LegalBasis, consent::LedgerKind,
-    bounce::BounceClass, contact::AddressState, gate::Withheld, import::ImportState, outcome::AttemptResult, outcome::OutcomeKind,
-    outcome::ReportStatus, queue::QueueState, route::ExclusionPolicy, route::RouteKind, route::TlsDemand, route::TlsMode, stream::Stream, stream::InDoubtPolicy,
+    bounce::BounceClass, contact::AddressState, egress::SourceState, gate::Withheld, import::ImportState, outcome::AttemptResult, outcome::OutcomeKind,
+    outcome::ReportStatus, queue::QueueState, route::ExclusionPolicy, route::RouteKind, route::Signing, route::TlsDemand, route::TlsMode, stream::Stream, stream::InDoubtPolicy,
     stream::TrackingMode, suppression::SuppressionReason, suppression::SuppressionScope,
 }
 

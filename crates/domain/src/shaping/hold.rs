@@ -21,6 +21,10 @@ crate::words! {
         Stop = "stop",
         /// After such a stop connections come back one by one.
         Recovery = "recovery",
+        /// The warm-up of the egress source: its day is used up or spread, or it is paused.
+        WarmUp = "warm_up",
+        /// No source of the pool, or no host of the smarthost, can take it now.
+        Egress = "egress",
         /// The campaign is paused.
         Paused = "paused",
         /// The workspace is suspended.
@@ -51,6 +55,8 @@ impl HoldReason {
             HoldReason::BackOff => "The site refused several times in a row; it is left alone for a while",
             HoldReason::Stop => "The site is stopped by a rule for one of its replies",
             HoldReason::Recovery => "After a stop connections to the site come back one by one",
+            HoldReason::WarmUp => "Waits for the warm-up of the egress source at this site",
+            HoldReason::Egress => "The egress source cannot be used now",
             HoldReason::Paused => "The campaign is paused",
             HoldReason::Suspended => "The workspace is suspended",
             HoldReason::Held => "Held",

@@ -3,28 +3,71 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_domain::id::{LaneId, RouteId, WorkspaceId};
+use postrider_domain::id::{SourceId, WorkspaceId};
 use postrider_domain::shaping::{Hold, HoldReason};
 use postrider_domain::stream::Stream;
+use postrider_domain::warmup;
 
+use super::egress::{Against, Leaving};
 use super::site::{Manner, Word, in_utc};
-use super::state::{Gate, State};
+use super::state::{Gate, LimitOf, State};
 use super::{Handed, Scheduler, Turn};
 use crate::judge::Ended;
 use crate::limits::DayGrant;
-use crate::plan::{Flow, Place, WaitingFor};
+use crate::plan::{Flow, Place, Source, WaitingFor};
+use postrider_store::relay::Quota;
 use postrider_store::shaping::SiteStop;
 
 /// The smallest pause of a connection that waits for one of our limits.
 const LEAST_WAIT_MS: i64 = 5;
+
+/// Whose limit it is that holds a place back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The source's or host's own: others of its pool may take its share.
+    Own,
+    /// The source's at this site, which workspaces share.
+    Site,
+    /// The route's: all its sources wait alike.
+    Route,
+}
+
+impl Whose {
+    const fn of(of: &LimitOf) -> Whose {
+        match of {
+            LimitOf::Route(_) => Whose::Route,
+            LimitOf::Source(_) => Whose::Own,
+        }
+    }
+}
+
+/// What limits the messages of a place, beside its site.
+fn limits_of(place: &Place) -> Vec<LimitOf> {
+    match place.source {
+        Source::Direct | Source::Route(_) => vec![LimitOf::Route(place.route)],
+        Source::Host(..) | Source::Egress(_) => {
+            vec![LimitOf::Route(place.route), LimitOf::Source(place.source.clone())]
+        }
+    }
+}
+
+const fn by(of: &LimitOf) -> &'static str {
+    match of {
+        LimitOf::Route(_) => "the route",
+        LimitOf::Source(Source::Host(..)) => "the host of the route",
+        LimitOf::Source(Source::Egress(_) | Source::Direct | Source::Route(_)) => "the egress source",
+    }
+}
 
 /// What [`State::take`] found.
 pub(super) enum Take {
     Batch(Vec<Handed>, Manner),
     /// One of the limits: wait so many milliseconds.
     Wait(i64),
-    /// The route has a limit per day and nothing granted of it.
-    Grant(RouteId, u32),
+    /// A limit per day of which nothing is granted.
+    Grant(LimitOf, u32),
+    /// The warm-up of a source, of which nothing is granted at this site.
+    WarmUp(SourceId),
     Nothing,
 }
 
@@ -60,14 +103,18 @@ impl Scheduler {
                     }
                     // One of the idle connections keeps time for all of them.
                     Take::Wait(_) => (taken, state.keep_time(place)),
-                    Take::Grant(..) | Take::Nothing => (taken, false),
+                    Take::Grant(..) | Take::WarmUp(_) | Take::Nothing => (taken, false),
                 }
             };
             let pause = match taken {
                 Take::Batch(batch, manner) => return Turn::Batch(batch, manner),
                 Take::Wait(ms) if paces => Duration::from_millis(ms.max(LEAST_WAIT_MS) as u64),
-                Take::Grant(route, limit) => {
-                    self.ask_for_day(route, limit, now).await;
+                Take::Grant(of, limit) => {
+                    self.ask_for_day(of, limit, now).await;
+                    continue;
+                }
+                Take::WarmUp(source) => {
+                    self.ask_for_warm_up(source, &place.site).await;
                     continue;
                 }
                 Take::Wait(_) | Take::Nothing => self.shared.config.times.idle_close,
@@ -98,9 +145,9 @@ impl Scheduler {
         }
     }
 
-    /// Reserves a piece of the route's day in the store.
-    async fn ask_for_day(&self, route: RouteId, limit: u32, now: i64) {
-        let Some((workspace, zone)) = self.lock().begin_asking(route) else {
+    /// Reserves a piece of a day in the store.
+    async fn ask_for_day(&self, of: LimitOf, limit: u32, now: i64) {
+        let Some((workspace, zone)) = self.lock().begin_asking(&of) else {
             // Somebody else asks: come back in a moment.
             return tokio::time::sleep(Duration::from_millis(5)).await;
         };
@@ -109,15 +156,34 @@ impl Scheduler {
             .unwrap_or((now - now.rem_euclid(86_400_000), now - now.rem_euclid(86_400_000) + 86_400_000));
         // A hundredth of the limit: so much may be lost when a node dies with a grant (DESIGN section 6).
         let want = (limit / 100).clamp(1, 1_000);
-        let granted =
-            self.shared.store.take_route_quota(workspace, route, begins, i64::from(want), i64::from(limit)).await;
+        let quota = match &of {
+            LimitOf::Route(route) | LimitOf::Source(Source::Route(route)) => Quota::Route(workspace, *route),
+            LimitOf::Source(Source::Host(route, host)) => Quota::Host(workspace, *route, host),
+            LimitOf::Source(Source::Egress(source)) => Quota::Source(*source),
+            // The machine as a whole has no limits.
+            LimitOf::Source(Source::Direct) => return,
+        };
+        let granted = self.shared.store.take_quota(&quota, begins, i64::from(want), i64::from(limit)).await;
         let day = granted.as_ref().ok().map(|granted| {
             let left = u32::try_from(*granted).unwrap_or(0);
             DayGrant { day: begins, ends, left, exhausted: left == 0 }
         });
-        self.lock().end_asking(route, day);
+        self.lock().end_asking(&of, day);
         if let Err(error) = granted {
-            self.shared.complain("reserve messages of a route's day", &error);
+            self.shared.complain("reserve messages of a day", &error);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Reserves a piece of what a source in warm-up may send to a site today.
+    async fn ask_for_warm_up(&self, source: SourceId, site: &str) {
+        if !self.lock().egress.warm.begin_asking(source, site) {
+            return tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let grant = self.shared.store.take_warm_up(source, site).await;
+        self.lock().egress.warm.end_asking(source, site, grant.as_ref().ok().copied());
+        if let Err(error) = grant {
+            self.shared.complain("reserve messages of a warm-up", &error);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
@@ -127,9 +193,12 @@ impl Scheduler {
         let mut state = self.lock();
         for one in handed {
             let lane = one.lease.lane;
-            state.untake(&one.plan.place(&one.lease.site), 1);
-            if let Some(grant) = state.routes.get_mut(&one.plan.route.id).and_then(|limits| limits.day.grant.as_mut()) {
-                grant.left = grant.left.saturating_add(1);
+            state.untake(&one.place, 1);
+            state.untook(&one.place, 1);
+            for of in limits_of(&one.place) {
+                if let Some(grant) = state.limits.get_mut(&of).and_then(|limits| limits.day.grant.as_mut()) {
+                    grant.left = grant.left.saturating_add(1);
+                }
             }
             let Some(entry) = state.lanes.get_mut(&lane).filter(|l| l.lease.epoch == one.lease.epoch) else { continue };
             entry.air.remove(&one.row.delivery);
@@ -144,11 +213,16 @@ impl Scheduler {
     pub(crate) fn heed(self: &Arc<Self>, place: &Place, ended: &Ended) {
         let word = Word::of(&place.site, ended);
         let (now, monotonic) = (self.shared.now(), self.shared.monotonic());
-        let stopped = {
+        let (stopped, cold) = {
             let mut state = self.lock();
             let Some(number) = state.spots.get(place).map(|s| s.site) else { return };
-            state.sites.hear(number, &word, monotonic, now)
+            let warming = state.egress.is_warming(&place.source).filter(|_| warmup::is_block(ended.class));
+            let cold = warming.filter(|source| state.egress.warm.block(*source, &place.site, now));
+            (state.sites.hear(number, &word, monotonic, now), cold)
         };
+        if let Some(source) = cold {
+            self.pause_warm_up(source, &place.site, &ended.text);
+        }
         let Some((key, stopped)) = stopped else { return };
         let at = |t: i64| t - monotonic + now;
         tracing::warn!(
@@ -197,11 +271,44 @@ impl Scheduler {
         let mut state = self.lock();
         match state.gate(Flow::of(&handed.plan), self.shared.now()) {
             // Also what was handed out already stays when its site is stopped.
-            Gate::Open if state.is_stopped(handed.lease.lane, monotonic) => Err(WaitingFor::Stop),
+            Gate::Open if state.is_stopped(&handed.place, monotonic) => Err(WaitingFor::Stop),
+            Gate::Open if state.egress.is_off(&handed.place.source) => Err(WaitingFor::Egress),
             Gate::Open => Ok(()),
             Gate::Shut(reason) => Err(reason),
             Gate::Over => Err(WaitingFor::Resume),
         }
+    }
+
+    /// The plan of a source × site pauses because of a block.
+    fn pause_warm_up(self: &Arc<Self>, source: SourceId, site: &str, reply: &str) {
+        tracing::warn!(event = "warm_up.paused", source = %source, site);
+        let reason = format!("a block: {}", postrider_domain::shaping::reply_for_people(reply));
+        let (scheduler, site) = (Arc::clone(self), site.to_owned());
+        tokio::spawn(async move {
+            match scheduler.shared.store.pause_warm_up(source, &site, &reason).await {
+                Ok(_) => scheduler.lock().egress.warm.doubt(),
+                Err(error) => scheduler.shared.complain("pause a warm-up", &error),
+            }
+        });
+    }
+
+    /// From where connections of a place are made.
+    pub(crate) fn leaving(&self, place: &Place) -> Leaving {
+        self.lock().egress.leaving(&place.source)
+    }
+
+    /// A source or host could not be used: it is left alone for a while. Whether another one may be used instead.
+    pub(crate) fn pass_over(&self, place: &Place, why: &str) -> bool {
+        let now = self.shared.now();
+        tracing::warn!(event = "egress.left_alone", source = %place.source, site = place.site, why);
+        let others = self.lock().pass_over(place, why, now);
+        self.look.notify_one();
+        others
+    }
+
+    /// A connection came about.
+    pub(crate) fn reached(&self, place: &Place) {
+        self.lock().egress.reached(place);
     }
 
     /// Whether deliveries of a plan may not begin now.
@@ -242,7 +349,8 @@ impl Scheduler {
             }
             let (couriers, idle, number) = (spot.couriers, spot.idle, spot.site);
             let (may, open) = state.sites.connections(number, monotonic);
-            let allowed = spot.limit.min(may);
+            let usable = state.egress.unusable(&place, now).is_none();
+            let allowed = if usable { spot.limit.min(may) } else { 0 };
             let rows = state.ready_rows(&place, allowed.max(1) * ahead, now);
             let wanted = rows.div_ceil(ahead).max(usize::from(rows > 0)).min(allowed);
             let Some(spot) = state.spots.get_mut(&place) else { continue };
@@ -288,17 +396,23 @@ impl Scheduler {
 }
 
 impl State {
-    /// Whose days a route's limit follows; `None` when somebody asks for it already.
-    fn begin_asking(&mut self, route: RouteId) -> Option<(WorkspaceId, String)> {
-        let of_route = self.lanes.values().find(|l| l.plan.route.id == route)?;
-        let facts = (of_route.plan.workspace, of_route.plan.zone.clone());
-        let limits = self.routes.get_mut(&route).filter(|limits| !limits.asking)?;
+    /// Whose days a limit follows; `None` when somebody asks for it already.
+    fn begin_asking(&mut self, of: &LimitOf) -> Option<(WorkspaceId, String)> {
+        let facts = match of {
+            LimitOf::Route(route) | LimitOf::Source(Source::Route(route) | Source::Host(route, _)) => {
+                let of_route = self.lanes.values().find(|l| l.plan.route.id == *route)?;
+                (of_route.plan.workspace, of_route.plan.zone.clone())
+            }
+            // A source serves several workspaces: its days are those of UTC.
+            LimitOf::Source(Source::Egress(_) | Source::Direct) => (WorkspaceId(0), "UTC".to_owned()),
+        };
+        let limits = self.limits.get_mut(of).filter(|limits| !limits.asking)?;
         limits.asking = true;
         Some(facts)
     }
 
-    fn end_asking(&mut self, route: RouteId, day: Option<DayGrant>) {
-        if let Some(limits) = self.routes.get_mut(&route) {
+    fn end_asking(&mut self, of: &LimitOf, day: Option<DayGrant>) {
+        if let Some(limits) = self.limits.get_mut(of) {
             limits.asking = false;
             if let Some(day) = day {
                 limits.day.granted(day);
@@ -330,9 +444,9 @@ impl State {
         spot.idle > 0
     }
 
-    /// Whether the site of a lane is stopped.
-    fn is_stopped(&mut self, lane: LaneId, monotonic: i64) -> bool {
-        let Some(spot) = self.lanes.get(&lane).and_then(|l| self.spots.get(&l.place)) else { return false };
+    /// Whether the site of a place is stopped.
+    fn is_stopped(&mut self, place: &Place, monotonic: i64) -> bool {
+        let Some(spot) = self.spots.get(place) else { return false };
         self.sites.get_mut(spot.site).is_some_and(|entry| entry.shaper.is_stopped(monotonic))
     }
 
@@ -348,7 +462,7 @@ impl State {
         let too_many = couriers > limit.min(may) || open.saturating_sub(of_site().map(|s| s.ending).sum()) > may;
         let unfair = !self.hungry.is_empty()
             && (self.hungry.iter().any(|p| starving(p) && self.spots.get(p).is_some_and(|s| s.site == number))
-                && couriers > (may / of_site().count().max(1)).max(usize::from(may > 1))
+                && couriers > self.fair_part(place, number, may).max(usize::from(may > 1))
                 || self.couriers >= self.most_couriers - self.most_couriers / 10
                     && self.hungry.iter().any(|p| p != place && self.ready_rows(p, 1, now) > 0)
                     && couriers > (self.most_couriers / self.spots.len().max(1)).max(1));
@@ -371,87 +485,83 @@ impl State {
         }
         let Some(spot) = self.spots.get(place) else { return Take::Nothing };
         let (number, urgent) = (spot.site, !spot.urgent.is_empty());
-        let Some(limits) = self.routes.get_mut(&place.route) else { return Take::Nothing };
-        // The day first: it takes nothing yet.
-        let mut want = want.max(1);
-        if limits.day.limit > 0 {
-            match &limits.day.grant {
-                Some(day) if now >= day.day && now < day.ends => {
-                    if day.left == 0 && day.exhausted {
-                        let (begun, ends) = (day.day, day.ends);
-                        let detail = format!("{} a day by the route", limits.day.limit);
-                        let hold = Hold { since: Some(begun), until: Some(ends), detail, ..Hold::of(HoldReason::Day) };
-                        self.block(place, hold);
-                        return Take::Wait((ends - now).min(60_000));
-                    }
-                    if day.left == 0 {
-                        return Take::Grant(place.route, limits.day.limit);
-                    }
-                    want = want.min(day.left as usize);
-                }
-                Some(_) | None => return Take::Grant(place.route, limits.day.limit),
+        let of = limits_of(place);
+        let gap = of.iter().filter_map(|of| self.limits.get(of)).map(super::state::RouteLimits::gap_ms).max().unwrap_or(0);
+        match self.against(place, urgent, gap, now, monotonic) {
+            None => {}
+            Some(Against::Ask(source)) => return Take::WarmUp(source),
+            Some(Against::Wait(wait, None)) => return Take::Wait(wait),
+            Some(Against::Wait(wait, Some(hold))) => {
+                let hold = self.lasting(place, Hold { until: hold.until.or(Some(now + wait)), ..hold }, now);
+                self.block(place, hold, Whose::Own, now + wait);
+                return Take::Wait(wait);
             }
         }
+        if let Some(wait) = self.against_workspace(place, urgent, now, monotonic) {
+            return Take::Wait(wait);
+        }
+        // The days first: they take nothing yet.
+        let mut want = match self.left_of_days(place, &of, want.max(1), now) {
+            Ok(want) => want,
+            Err(wait) => return wait,
+        };
+        let warming = self.egress.is_warming(&place.source).is_some();
         let Some(entry) = self.sites.get_mut(number) else { return Take::Nothing };
-        if limits.pace.gap_ms() > 50 || entry.shaper.gap_ms() > 50 {
+        if gap > 50 || entry.shaper.gap_ms() > 50 || warming {
             want = 1; // a slow pace is kept message by message
         }
         let allowed = match entry.shaper.take(monotonic, want) {
             Ok(allowed) => allowed,
             Err(hold) => {
                 let wait = hold.until.map_or(1_000, |until| until - monotonic).clamp(1, 60_000);
-                self.block(place, in_utc(hold, monotonic, now));
+                self.block(place, in_utc(hold, monotonic, now), Whose::Site, now + wait);
                 return Take::Wait(wait);
             }
         };
-        let of_route = limits.pace.take(monotonic, allowed).map_err(|wait| {
-            let detail = format!("{} a second by the route", limits.per_second);
-            (wait, Hold { detail, ..Hold::of(HoldReason::Rate) })
-        });
-        // What a day held back goes evenly over the next; transactional mail does not wait for that.
-        let of_route = of_route.and_then(|n| {
-            if urgent {
-                return Ok(n);
-            }
-            limits.day.take_evenly(monotonic, n).map_err(|wait| {
-                limits.pace.give_back(n);
-                let detail = format!("{} a day by the route, evenly after a day that was too short", limits.day.limit);
-                (wait, Hold { detail, ..Hold::of(HoldReason::Day) })
-            })
-        });
-        let taken = match of_route {
+        let taken = match self.take_paces(&of, allowed, urgent, monotonic) {
             Ok(taken) => taken,
-            Err((wait, hold)) => {
-                entry.shaper.give_back(allowed);
-                let since = self.spots.get(place).and_then(|s| s.blocked.as_ref()).filter(|b| b.reason == hold.reason);
-                let since = since.and_then(|b| b.since).unwrap_or(now);
-                self.block(place, Hold { since: Some(since), until: Some(now + wait), ..hold });
+            Err((wait, hold, whose)) => {
+                if let Some(entry) = self.sites.get_mut(number) {
+                    entry.shaper.give_back(allowed);
+                }
+                let hold = self.lasting(place, Hold { until: Some(now + wait), ..hold }, now);
+                self.block(place, hold, whose, now + wait);
                 return Take::Wait(wait);
             }
         };
-        entry.shaper.give_back(allowed - taken);
+        if let Some(entry) = self.sites.get_mut(number) {
+            entry.shaper.give_back(allowed - taken);
+        }
         let batch = self.serve(place, taken, prefer, now);
         let unused = taken - batch.len();
         if unused > 0 {
             self.untake(place, unused);
         }
-        if let Some(limits) = self.routes.get_mut(&place.route)
-            && let Some(grant) = &mut limits.day.grant
-        {
-            grant.left = grant.left.saturating_sub(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        for of in &of {
+            if let Some(grant) = self.limits.get_mut(of).and_then(|limits| limits.day.grant.as_mut()) {
+                grant.left = grant.left.saturating_sub(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+            }
         }
         if let Some(spot) = self.spots.get_mut(place) {
             spot.blocked = None;
+            (spot.own_block_until, spot.route_block_until) = (i64::MIN, i64::MIN);
+        }
+        if !batch.is_empty() {
+            self.took(place, batch.len(), now, monotonic);
         }
         if batch.is_empty() { Take::Nothing } else { Take::Batch(batch, self.sites.manner(number, monotonic)) }
     }
 
     /// Gives back what was taken of the paces of a place and not used.
     fn untake(&mut self, place: &Place, n: usize) {
-        if let Some(limits) = self.routes.get_mut(&place.route) {
-            limits.pace.give_back(n);
-            if self.spots.get(place).is_some_and(|s| s.urgent.is_empty()) {
-                limits.day.give_back_evenly(n);
+        let marketing = self.spots.get(place).is_some_and(|s| s.urgent.is_empty());
+        for of in limits_of(place) {
+            if let Some(limits) = self.limits.get_mut(&of) {
+                limits.pace.give_back(n);
+                limits.hour.give_back(n);
+                if marketing {
+                    limits.day.give_back_evenly(n);
+                }
             }
         }
         if let Some(number) = self.spots.get(place).map(|s| s.site)
@@ -461,9 +571,88 @@ impl State {
         }
     }
 
-    fn block(&mut self, place: &Place, hold: Hold) {
+    /// How many of `want` messages the days of a place still allow.
+    fn left_of_days(&mut self, place: &Place, of: &[LimitOf], mut want: usize, now: i64) -> Result<usize, Take> {
+        for of in of {
+            let Some(limits) = self.limits.get(of).filter(|limits| limits.day.limit > 0) else { continue };
+            let limit = limits.day.limit;
+            match &limits.day.grant {
+                Some(day) if now >= day.day && now < day.ends => {
+                    if day.left == 0 && day.exhausted {
+                        let (begun, ends) = (day.day, day.ends);
+                        let detail = format!("{limit} a day by {}", by(of));
+                        let hold = Hold { since: Some(begun), until: Some(ends), detail, ..Hold::of(HoldReason::Day) };
+                        self.block(place, hold, Whose::of(of), ends);
+                        return Err(Take::Wait((ends - now).min(60_000)));
+                    }
+                    if day.left == 0 {
+                        return Err(Take::Grant(of.clone(), limit));
+                    }
+                    want = want.min(day.left as usize);
+                }
+                Some(_) | None => return Err(Take::Grant(of.clone(), limit)),
+            }
+        }
+        Ok(want)
+    }
+
+    /// Takes up to `want` messages out of all paces that a place has, as many out of each; or says which one it waits for.
+    fn take_paces(
+        &mut self,
+        of: &[LimitOf],
+        want: usize,
+        urgent: bool,
+        monotonic: i64,
+    ) -> Result<usize, (i64, Hold, Whose)> {
+        let mut taken = want;
+        let mut short = None;
+        for (at, one) in of.iter().enumerate() {
+            let Some(limits) = self.limits.get_mut(one) else { continue };
+            let before = taken;
+            match limits.take(monotonic, before, urgent, by(one)) {
+                Ok(n) => taken = n,
+                Err((wait, hold)) => {
+                    short = Some((wait, hold, Whose::of(one)));
+                    taken = 0;
+                }
+            }
+            // What this one does not allow goes back to those before it.
+            for earlier in &of[..at] {
+                if let Some(limits) = self.limits.get_mut(earlier) {
+                    limits.give_back(before - taken, urgent);
+                }
+            }
+            if short.is_some() {
+                break;
+            }
+        }
+        short.map_or(Ok(taken), Err)
+    }
+
+    /// A hold that goes on has the beginning that it had.
+    fn lasting(&self, place: &Place, hold: Hold, now: i64) -> Hold {
+        let before = self.spots.get(place).and_then(|s| s.blocked.as_ref()).filter(|b| b.reason == hold.reason);
+        Hold { since: hold.since.or(before.and_then(|b| b.since)).or(Some(now)), ..hold }
+    }
+
+    /// The connections that a place may have of `may` at a site that others lead to as well, by the weights of their
+    /// workspaces.
+    fn fair_part(&self, place: &Place, number: u32, may: usize) -> usize {
+        let weight = |workspace| u64::from(self.egress.workspace_weight(workspace));
+        let all: u64 = self.spots.values().filter(|s| s.site == number).map(|s| weight(s.workspace)).sum();
+        let mine = self.spots.get(place).map_or(1, |s| weight(s.workspace));
+        let part = u64::try_from(may).unwrap_or(u64::MAX).saturating_mul(mine) / all.max(1);
+        usize::try_from(part).unwrap_or(usize::MAX)
+    }
+
+    fn block(&mut self, place: &Place, hold: Hold, whose: Whose, until: i64) {
         if let Some(spot) = self.spots.get_mut(place) {
             spot.blocked = Some(hold);
+            match whose {
+                Whose::Own => (spot.own_block_until, spot.route_block_until) = (until, until),
+                Whose::Site => (spot.own_block_until, spot.route_block_until) = (until, i64::MIN),
+                Whose::Route => (spot.own_block_until, spot.route_block_until) = (i64::MIN, until),
+            }
         }
     }
 
@@ -509,14 +698,15 @@ impl State {
             let n = n.min(lane.plan.ahead(n));
             let mut batch = Vec::with_capacity(n);
             while batch.len() < n {
-                // Rows of the domain that the connection already serves come first: other domains of the site may have
-                // other hosts, and changing the host costs a new connection.
-                let at = prefer.and_then(|domain| lane.buffer.iter().position(|r| r.domain == domain)).unwrap_or(0);
+                let Some(at) = lane.position(place, prefer) else { break };
                 let Some(row) = lane.buffer.remove(at) else { break };
                 lane.air.insert(row.delivery);
-                batch.push(Handed { row, lease: lane.lease.clone(), plan: Arc::clone(&lane.plan) });
+                let (lease, plan) = (lane.lease.clone(), Arc::clone(&lane.plan));
+                batch.push(Handed { row, lease, plan, place: place.clone() });
             }
-            return batch;
+            if !batch.is_empty() {
+                return batch;
+            }
         }
         Vec::new()
     }

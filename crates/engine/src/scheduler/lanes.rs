@@ -198,6 +198,7 @@ impl Scheduler {
             }
             Err(error) => self.shared.complain("ask for the limits of sites", &error),
         }
+        self.refresh_egress().await;
         let present: HashSet<LaneId> = mine.iter().map(|l| l.lane).collect();
         {
             let mut state = self.lock();
@@ -300,7 +301,7 @@ impl Scheduler {
         for id in due {
             let Some(lane) = state.lanes.get_mut(&id) else { continue };
             let (lease, plan) = (lane.lease.clone(), Arc::clone(&lane.plan));
-            let unresolved = lease.site == UNRESOLVED && lane.place.site == UNRESOLVED;
+            let unresolved = lease.site == UNRESOLVED && lane.site == UNRESOLVED;
             match state.gate(Flow::of(&plan), now) {
                 Gate::Open if unresolved => {
                     if let Some(lane) = state.lanes.get_mut(&id) {

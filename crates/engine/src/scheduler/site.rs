@@ -63,13 +63,13 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    fn key(&self, source: Source, site: &str, workspace: WorkspaceId) -> SiteKey {
+    fn key(&self, source: &Source, site: &str, workspace: WorkspaceId) -> SiteKey {
         let own = self.settings.contains_key(&(workspace, site.to_owned())).then_some(workspace);
-        SiteKey { source, site: site.to_owned(), own }
+        SiteKey { source: source.clone(), site: site.to_owned(), own }
     }
 
     /// The entry of a workspace's mail at a site; made when there is none. Counts one place more.
-    pub(super) fn enter(&mut self, source: Source, site: &str, workspace: WorkspaceId) -> u32 {
+    pub(super) fn enter(&mut self, source: &Source, site: &str, workspace: WorkspaceId) -> u32 {
         let key = self.key(source, site, workspace);
         let number = match self.numbers.get(&key) {
             Some(number) => *number,
@@ -129,7 +129,7 @@ impl Sites {
 
     /// Whether the settings that count for a workspace at a site have changed so that it has another entry now.
     pub(super) fn has_moved(&self, number: u32, workspace: WorkspaceId) -> bool {
-        self.entries.get(&number).is_none_or(|e| self.key(e.key.source, &e.key.site, workspace) != e.key)
+        self.entries.get(&number).is_none_or(|e| self.key(&e.key.source, &e.key.site, workspace) != e.key)
     }
 
     /// Takes over what workspaces have set; entries that stay get their new limits at once.

@@ -12,10 +12,11 @@ use postrider_store::lane::{LaneCursor, LaneLease, QueueRow};
 use tokio::sync::Notify;
 
 use super::Landing;
+use super::egress::Egress;
 use super::site::{Sites, in_utc};
 use crate::fair::Turns;
 use crate::limits::Day;
-use crate::plan::{Flow, Place, Plan, Waiting, WaitingFor};
+use crate::plan::{Flow, Place, Plan, Source, Waiting, WaitingFor};
 
 /// Sites told to people at a time, the busiest ones.
 const TOLD: usize = 500;
@@ -27,7 +28,10 @@ const LOOK_AGAIN_MS: i64 = 1_000;
 pub(super) struct LaneEntry {
     pub(super) lease: LaneLease,
     pub(super) plan: Arc<Plan>,
-    pub(super) place: Place,
+    /// The site to which its rows are connected.
+    pub(super) site: String,
+    /// The places of its rows: one for each source of each pool.
+    pub(super) places: Vec<Place>,
     pub(super) buffer: VecDeque<QueueRow>,
     pub(super) cursor: Option<LaneCursor>,
     /// Rows may follow the cursor.
@@ -50,12 +54,12 @@ pub(super) struct LaneEntry {
 
 impl LaneEntry {
     pub(super) fn new(lease: LaneLease, plan: Arc<Plan>) -> LaneEntry {
-        let place = plan.place(&lease.site);
         LaneEntry {
             look_at: lease.next_at.unwrap_or(i64::MAX),
+            site: plan.site(&lease.site),
+            places: Vec::new(),
             lease,
             plan,
-            place,
             buffer: VecDeque::new(),
             cursor: None,
             more: false,
@@ -67,6 +71,28 @@ impl LaneEntry {
             leaving: false,
             resort: false,
         }
+    }
+
+    /// Rows in memory that may go by a place, at most `enough`.
+    fn rows_for(&self, place: &Place, enough: usize) -> usize {
+        match self.plan.pools.as_slice() {
+            [_] => self.buffer.len(),
+            _ => self.buffer.iter().filter(|row| self.plan.pool_of(row) == place.pool).take(enough).count(),
+        }
+    }
+
+    /// Whether a row may go by a place.
+    pub(super) fn fits(&self, place: &Place, row: &QueueRow) -> bool {
+        self.plan.pools.len() == 1 || self.plan.pool_of(row) == place.pool
+    }
+
+    /// Where the next row lies that may go by a place, one of the domain `prefer` first.
+    pub(super) fn position(&self, place: &Place, prefer: Option<&str>) -> Option<usize> {
+        let fits = |row: &QueueRow| self.fits(place, row);
+        // Rows of the domain that the connection already serves come first: other domains of the site may have other
+        // hosts, and changing the host costs a new connection.
+        let near = prefer.and_then(|domain| self.buffer.iter().position(|row| row.domain == domain && fits(row)));
+        near.or_else(|| self.buffer.iter().position(fits))
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -129,13 +155,27 @@ pub(super) struct Spot {
     pub(super) lanes: HashMap<Flow, VecDeque<LaneId>>,
     /// Why nothing was handed out when it was asked for last; milliseconds UTC.
     pub(super) blocked: Option<Hold>,
+    /// The source itself cannot take anything before this time, milliseconds UTC: others may take its share.
+    pub(super) own_block_until: i64,
+    /// Nothing of the site stands against it, only the route: it takes no turn from other workspaces before this time.
+    pub(super) route_block_until: i64,
+    /// Whose.
+    pub(super) workspace: WorkspaceId,
 }
 
 impl Spot {
-    fn new(limit: usize, site: u32) -> Spot {
+    /// Whether it competes for the pace of its site.
+    pub(super) const fn waits_for_site(&self, now: i64) -> bool {
+        self.route_block_until <= now
+    }
+
+    fn new(limit: usize, site: u32, workspace: WorkspaceId) -> Spot {
         Spot {
             limit,
             site,
+            workspace,
+            own_block_until: i64::MIN,
+            route_block_until: i64::MIN,
             couriers: 0,
             ending: 0,
             idle: 0,
@@ -149,12 +189,109 @@ impl Spot {
     }
 }
 
-/// The limits of a route.
-pub(super) struct RouteLimits {
+/// What has limits of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum LimitOf {
+    Route(RouteId),
+    Source(Source),
+}
+
+/// Limits as somebody set them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Rates {
     pub(super) per_second: u32,
+    pub(super) per_hour: u32,
+    pub(super) per_day: u32,
+}
+
+impl Rates {
+    /// The part of one of several nodes that share an account; the day is shared through grants.
+    fn part(self, nodes: usize) -> Rates {
+        let nodes = u32::try_from(nodes).unwrap_or(1).max(1);
+        let part = |n: u32| if n == 0 { 0 } else { (n / nodes).max(1) };
+        Rates { per_second: part(self.per_second), per_hour: part(self.per_hour), ..self }
+    }
+}
+
+/// The limits of a route, a source or a host.
+pub(super) struct RouteLimits {
+    pub(super) rates: Rates,
     pub(super) pace: Pace,
+    pub(super) hour: Pace,
     pub(super) day: Day,
     pub(super) asking: bool,
+}
+
+impl RouteLimits {
+    fn new(rates: Rates) -> RouteLimits {
+        RouteLimits {
+            rates,
+            pace: Pace::new(f64::from(rates.per_second)),
+            hour: Pace::new(f64::from(rates.per_hour) / 3_600.0),
+            day: Day::new(rates.per_day),
+            asking: false,
+        }
+    }
+
+    fn set(&mut self, rates: Rates) {
+        if self.rates.per_second != rates.per_second {
+            self.pace.set(f64::from(rates.per_second));
+        }
+        if self.rates.per_hour != rates.per_hour {
+            self.hour.set(f64::from(rates.per_hour) / 3_600.0);
+        }
+        if self.rates.per_day != rates.per_day {
+            self.day = Day::new(rates.per_day);
+        }
+        self.rates = rates;
+    }
+
+    /// The gap between two messages in milliseconds, 0 without limit.
+    pub(super) fn gap_ms(&self) -> i64 {
+        self.pace.gap_ms().max(self.hour.gap_ms())
+    }
+
+    /// Takes up to `want` messages; what is held back, by `whom`, and for how many milliseconds when none may go.
+    pub(super) fn take(&mut self, now: i64, want: usize, urgent: bool, whom: &str) -> Result<usize, (i64, Hold)> {
+        let hold = |reason, detail| Hold { detail, ..Hold::of(reason) };
+        let second = self.pace.take(now, want).map_err(|wait| {
+            (wait, hold(HoldReason::Rate, format!("{} a second by {whom}", self.rates.per_second)))
+        })?;
+        let hour = match self.hour.take(now, second) {
+            Ok(n) => n,
+            Err(wait) => {
+                self.pace.give_back(second);
+                return Err((wait, hold(HoldReason::Hour, format!("{} an hour by {whom}", self.rates.per_hour))));
+            }
+        };
+        self.pace.give_back(second - hour);
+        if urgent {
+            return Ok(hour);
+        }
+        // What a day held back goes evenly over the next; transactional mail does not wait for that.
+        match self.day.take_evenly(now, hour) {
+            Ok(n) => {
+                self.pace.give_back(hour - n);
+                self.hour.give_back(hour - n);
+                Ok(n)
+            }
+            Err(wait) => {
+                self.pace.give_back(hour);
+                self.hour.give_back(hour);
+                let detail = format!("{} a day by {whom}, evenly after a day that was too short", self.day.limit);
+                Err((wait, hold(HoldReason::Day, detail)))
+            }
+        }
+    }
+
+    /// Gives back what was taken and not used.
+    pub(super) fn give_back(&mut self, n: usize, urgent: bool) {
+        self.pace.give_back(n);
+        self.hour.give_back(n);
+        if !urgent {
+            self.day.give_back_evenly(n);
+        }
+    }
 }
 
 /// Whether deliveries of a flow may be handed out.
@@ -185,7 +322,8 @@ pub(super) struct State {
     pub(super) lanes: HashMap<LaneId, LaneEntry>,
     pub(super) spots: BTreeMap<Place, Spot>,
     pub(super) sites: Sites,
-    pub(super) routes: HashMap<RouteId, RouteLimits>,
+    pub(super) limits: HashMap<LimitOf, RouteLimits>,
+    pub(super) egress: Egress,
     pub(super) campaigns: HashMap<CampaignId, Gate>,
     pub(super) suspended: HashSet<WorkspaceId>,
     /// Flows that lack something, and until when nobody asks again, milliseconds UTC.
@@ -203,7 +341,8 @@ impl State {
             lanes: HashMap::new(),
             spots: BTreeMap::new(),
             sites: Sites::default(),
-            routes: HashMap::new(),
+            limits: HashMap::new(),
+            egress: Egress::default(),
             campaigns: HashMap::new(),
             suspended: HashSet::new(),
             stuck: HashMap::new(),
@@ -230,39 +369,30 @@ impl State {
     /// Adds a lane, or gives a present one its new plan.
     pub(super) fn put_lane(&mut self, lease: LaneLease, plan: Arc<Plan>, nodes: usize) {
         let settings = &plan.route.settings;
-        let per_second = match settings.kind {
-            RouteKind::Mx => settings.per_second,
-            // One account for all nodes: each takes its share.
-            RouteKind::Smarthost if settings.per_second == 0 => 0,
-            RouteKind::Smarthost => (settings.per_second / u32::try_from(nodes).unwrap_or(1).max(1)).max(1),
+        let of_route =
+            Rates { per_second: settings.per_second, per_hour: settings.per_hour, per_day: settings.per_day };
+        // One account for all nodes: each takes its share.
+        let nodes = match settings.kind {
+            RouteKind::Mx => 1,
+            RouteKind::Smarthost => nodes,
         };
-        let limits = self.routes.entry(plan.route.id).or_insert_with(|| RouteLimits {
-            per_second,
-            pace: Pace::new(f64::from(per_second)),
-            day: Day::new(plan.route.settings.per_day),
-            asking: false,
-        });
-        if limits.per_second != per_second {
-            limits.per_second = per_second;
-            limits.pace.set(f64::from(per_second));
-        }
-        if limits.day.limit != plan.route.settings.per_day {
-            limits.day = Day::new(plan.route.settings.per_day);
+        self.limit(LimitOf::Route(plan.route.id), of_route.part(nodes));
+        for host in &settings.hosts {
+            let source = Source::Host(plan.route.id, Arc::from(host.host.as_str()));
+            let rates = Rates { per_second: host.per_second, per_hour: host.per_hour, per_day: host.per_day };
+            self.limit(LimitOf::Source(source), rates.part(nodes));
         }
         let id = lease.lane;
-        let known = self.lanes.get(&id).map(|l| (l.lease.epoch, l.place.clone()));
+        let known = self.lanes.get(&id).map(|l| l.lease.epoch);
         match known {
-            Some((epoch, _)) if epoch != lease.epoch => {
+            Some(epoch) if epoch != lease.epoch => {
                 // Lost and won again in between: nothing that we remember of it counts.
                 self.drop_lane(id);
                 self.lanes.insert(id, LaneEntry::new(lease, plan));
             }
-            Some((_, place)) => {
-                if place != plan.place(&lease.site) {
-                    self.leave_spot(id);
-                }
+            Some(_) => {
                 if let Some(lane) = self.lanes.get_mut(&id) {
-                    lane.place = plan.place(&lease.site);
+                    lane.site = plan.site(&lease.site);
                     lane.plan = plan;
                 }
             }
@@ -270,50 +400,77 @@ impl State {
                 self.lanes.insert(id, LaneEntry::new(lease, plan));
             }
         }
-        self.enter_spot(id);
+        self.place_lane(id);
     }
 
-    /// Lists the lane at its place.
-    fn enter_spot(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get(&id) else { return };
-        if lane.lease.site == crate::sites::UNRESOLVED && lane.place.site == crate::sites::UNRESOLVED {
-            return; // nothing is connected to from here: rows move to the lane of their site
+    /// Sets what a route, host or source allows.
+    pub(super) fn limit(&mut self, of: LimitOf, rates: Rates) {
+        match self.limits.entry(of) {
+            std::collections::hash_map::Entry::Occupied(mut limits) => limits.get_mut().set(rates),
+            std::collections::hash_map::Entry::Vacant(place) if rates != Rates::default() => {
+                place.insert(RouteLimits::new(rates));
+            }
+            std::collections::hash_map::Entry::Vacant(_) => {}
         }
+    }
+
+    /// Lists the lane at the places that its plan has now, and nowhere else.
+    pub(super) fn place_lane(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get(&id) else { return };
+        let unresolved = lane.site == crate::sites::UNRESOLVED;
+        // Nothing is connected to from an unresolved lane: rows move to the lane of their site.
+        let places = if unresolved { Vec::new() } else { self.egress.places(&lane.plan, &lane.lease.site) };
+        if lane.places != places {
+            self.leave_spots(id);
+        }
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.places = places;
+        }
+        self.enter_spots(id);
+    }
+
+    /// Lists the lane at its places.
+    fn enter_spots(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get(&id) else { return };
         let limit = usize::from(lane.plan.route.settings.connections.max(1));
-        let (source, workspace) = (lane.plan.source(), lane.plan.workspace);
-        let (sites, place) = (&mut self.sites, &lane.place);
-        let spot = self
-            .spots
-            .entry(place.clone())
-            .or_insert_with(|| Spot::new(limit, sites.enter(source, &place.site, workspace)));
-        spot.limit = limit;
-        let list = spot.lanes.entry(Flow::of(&lane.plan)).or_default();
-        if !list.contains(&id) {
-            list.push_back(id);
+        let workspace = lane.plan.workspace;
+        for place in &lane.places {
+            let sites = &mut self.sites;
+            let spot = self
+                .spots
+                .entry(place.clone())
+                .or_insert_with(|| Spot::new(limit, sites.enter(&place.source, &place.site, workspace), workspace));
+            spot.limit = limit;
+            let list = spot.lanes.entry(Flow::of(&lane.plan)).or_default();
+            if !list.contains(&id) {
+                list.push_back(id);
+            }
         }
         if !lane.buffer.is_empty() {
             self.queue_up(id);
         }
     }
 
-    fn leave_spot(&mut self, id: LaneId) {
+    fn leave_spots(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get(&id) else { return };
         let flow = Flow::of(&lane.plan);
-        if let Some(spot) = self.spots.get_mut(&lane.place)
-            && let Some(list) = spot.lanes.get_mut(&flow)
-        {
-            list.retain(|l| *l != id);
-            if list.is_empty() {
-                spot.lanes.remove(&flow);
-                spot.urgent.leave(flow);
-                spot.in_turn.leave(flow);
+        for place in &lane.places {
+            if let Some(spot) = self.spots.get_mut(place)
+                && let Some(list) = spot.lanes.get_mut(&flow)
+            {
+                list.retain(|l| *l != id);
+                if list.is_empty() {
+                    spot.lanes.remove(&flow);
+                    spot.urgent.leave(flow);
+                    spot.in_turn.leave(flow);
+                }
             }
         }
     }
 
     /// Forgets a lane that is not ours any more.
     pub(super) fn drop_lane(&mut self, id: LaneId) {
-        self.leave_spot(id);
+        self.leave_spots(id);
         self.lanes.remove(&id);
     }
 
@@ -321,10 +478,13 @@ impl State {
     pub(super) fn queue_up(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get(&id) else { return };
         let flow = Flow::of(&lane.plan);
-        if let Some(spot) = self.spots.get_mut(&lane.place) {
-            match lane.plan.stream {
-                Stream::Transactional => spot.urgent.enter(flow),
-                Stream::Marketing => spot.in_turn.enter(flow),
+        let weight = self.egress.flow_weight(flow);
+        for place in &lane.places {
+            if let Some(spot) = self.spots.get_mut(place) {
+                match lane.plan.stream {
+                    Stream::Transactional => spot.urgent.enter(flow, weight),
+                    Stream::Marketing => spot.in_turn.enter(flow, weight),
+                }
             }
         }
     }
@@ -341,7 +501,7 @@ impl State {
                 .iter()
                 .filter_map(|id| self.lanes.get(id))
                 .filter(|l| !l.leaving && !l.resort)
-                .map(|l| l.buffer.len())
+                .map(|l| l.rows_for(place, enough))
                 .sum::<usize>();
             if rows >= enough {
                 break;
@@ -370,13 +530,13 @@ impl State {
         for (place, spot) in &self.spots {
             let lane = spot.lanes.values().flatten().find_map(|id| self.lanes.get(id));
             if let Some(lane) = lane.filter(|l| self.sites.has_moved(spot.site, l.plan.workspace)) {
-                moved.push((place.clone(), lane.plan.source(), lane.plan.workspace));
+                moved.push((place.clone(), lane.plan.workspace));
             }
         }
-        for (place, source, workspace) in moved {
+        for (place, workspace) in moved {
             let Some(spot) = self.spots.get_mut(&place) else { continue };
             let before = spot.site;
-            spot.site = self.sites.enter(source, &place.site, workspace);
+            spot.site = self.sites.enter(&place.source, &place.site, workspace);
             for _ in 0..spot.couriers {
                 self.sites.courier_ends(before);
                 self.sites.courier_begins(spot.site);
@@ -390,11 +550,27 @@ impl State {
     pub(super) fn drop_spot(&mut self, place: &Place, monotonic: i64) {
         if let Some(spot) = self.spots.remove(place) {
             self.sites.leave(spot.site, monotonic);
+            if self.sites.get_mut(spot.site).is_none_or(|entry| entry.spots < 2) {
+                self.site_gone(spot.site);
+            }
         }
     }
 
-    /// What holds back a flow at a place; times are milliseconds UTC.
+    /// What holds back a flow at a place, and at all others that its mail may leave by; times are milliseconds UTC.
     fn flow_hold(&mut self, place: &Place, flow: Flow, now: i64, monotonic: i64) -> Option<Hold> {
+        let hold = self.place_hold(place, flow, now, monotonic)?;
+        let others = self.egress.group(place);
+        if others.len() < 2 {
+            return Some(hold);
+        }
+        let holds: Vec<Option<Hold>> =
+            others.iter().map(|other| self.place_hold(other, flow, now, monotonic)).collect();
+        // What one cannot take another one does: the flow waits for whichever can first.
+        let holds: Vec<Hold> = holds.into_iter().collect::<Option<_>>()?;
+        holds.into_iter().min_by_key(|hold| hold.until.unwrap_or(i64::MAX))
+    }
+
+    fn place_hold(&mut self, place: &Place, flow: Flow, now: i64, monotonic: i64) -> Option<Hold> {
         match self.gate(flow, now) {
             Gate::Shut(WaitingFor::Setup) => {
                 return Some(Hold { until: self.stuck.get(&flow).copied(), ..Hold::of(HoldReason::Setup) });
@@ -404,12 +580,21 @@ impl State {
             Gate::Open if self.no_space => return Some(Hold::of(HoldReason::Space)),
             Gate::Open => {}
         }
+        if let Some(hold) = self.egress.unusable(place, now) {
+            return Some(hold);
+        }
         let spot = self.spots.get(place)?;
         if let Some(hold) = spot.blocked.clone().filter(|hold| hold.until.is_none_or(|until| until >= now)) {
             return Some(hold);
         }
         let hold = self.sites.get_mut(spot.site)?.shaper.hold(monotonic);
         hold.map(|hold| in_utc(hold, monotonic, now))
+    }
+
+    /// What stands against a source at a site on our own side.
+    fn egress_hold(&self, place: &Place, spot: &Spot, now: i64) -> Option<Hold> {
+        let warming = |hold: &&Hold| hold.reason == HoldReason::WarmUp && hold.until.is_none_or(|until| until >= now);
+        self.egress.unusable(place, now).or_else(|| spot.blocked.as_ref().filter(warming).cloned())
     }
 
     fn flows(&self) -> Vec<(Place, Flow)> {
@@ -442,6 +627,8 @@ impl State {
     /// What people see of each source × site, the busiest ones first.
     pub(super) fn views(&mut self, now: i64, monotonic: i64) -> Vec<SiteView> {
         let mut flows: HashMap<u32, Vec<FlowView>> = HashMap::new();
+        let egress: HashMap<u32, Hold> =
+            self.spots.iter().filter_map(|(p, s)| Some((s.site, self.egress_hold(p, s, now)?))).collect();
         for (place, flow) in self.flows() {
             let hold = self.flow_hold(&place, flow, now, monotonic);
             let Some(spot) = self.spots.get(&place) else { continue };
@@ -468,6 +655,7 @@ impl State {
         for (number, entry) in self.sites.iter_mut() {
             let flows = flows.remove(&number).unwrap_or_default();
             let hold = entry.shaper.hold(monotonic).map(|hold| in_utc(hold, monotonic, now));
+            let hold = egress.get(&number).cloned().or(hold);
             if flows.is_empty() && hold.is_none() {
                 continue;
             }

@@ -1,12 +1,12 @@
 //! The scheduler's memory on a hand-wound clock: rates whatever the host's delay, shares, and no bursts.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use postrider_domain::id::{CampaignId, DeliveryId, LaneId, RouteId, WorkspaceId};
 use postrider_domain::retry::RetryPolicy;
-use postrider_domain::route::{ExclusionPolicy, RouteKind, RouteSettings, TlsMode};
+use postrider_domain::route::RouteSettings;
 use postrider_domain::stream::{Stream, TrackingMode};
 use postrider_store::lane::{LaneLease, QueueRow};
 
@@ -19,28 +19,21 @@ use crate::plan::{Place, Plan, Route};
 const SITE: &str = "host.test";
 
 fn plan(campaign: Option<i64>, stream: Stream, per_second: u32) -> Arc<Plan> {
-    let settings = RouteSettings {
-        name: "Direct".into(),
-        kind: RouteKind::Mx,
-        host: String::new(),
-        port: 0,
-        tls: TlsMode::Opportunistic,
-        username: String::new(),
-        per_second,
-        per_day: 0,
-        connections: 1_000,
-        accept_any_certificate: false,
-        exclusion: ExclusionPolicy::Campaign,
-    };
+    let settings = RouteSettings { per_second, connections: 1_000, ..RouteSettings::default() };
     Arc::new(Plan {
         workspace: WorkspaceId(1),
         campaign: campaign.map(CampaignId),
         stream,
         purpose: None,
         policy: RetryPolicy::default_for(stream),
-        route: Arc::new(Route { id: RouteId(1), settings, password: None }),
+        route: Arc::new(route(1, settings)),
         zone: "UTC".into(),
+        pools: vec![None],
     })
+}
+
+pub(super) fn route(id: i64, settings: RouteSettings) -> Route {
+    Route { id: RouteId(id), settings, password: None, host_passwords: HashMap::new(), proved: Vec::new() }
 }
 
 /// A node with one site, lanes that never run dry, and a host that takes its time.
@@ -83,7 +76,7 @@ impl Node {
             state.put_lane(lease, Arc::clone(plan), 1);
             lanes.push((lane, Arc::clone(plan)));
         }
-        let place = plans[0].place(SITE);
+        let place = state.spots.keys().next().unwrap().clone();
         let ok = postrider_mail::reply::Reply { code: 250, enhanced: None, lines: vec!["ok".into()] };
         Node {
             state,
@@ -140,7 +133,7 @@ impl Node {
                     }
                 }
                 Take::Wait(ms) => self.ask_at = self.now + ms.max(5),
-                Take::Grant(..) | Take::Nothing => break,
+                Take::Grant(..) | Take::WarmUp(_) | Take::Nothing => break,
             }
         }
         self.now += 1;
@@ -158,7 +151,7 @@ impl Node {
     }
 }
 
-fn row(n: i64, plan: &Plan) -> QueueRow {
+pub(super) fn row(n: i64, plan: &Plan) -> QueueRow {
     QueueRow {
         delivery: DeliveryId(n),
         workspace: plan.workspace,
@@ -179,6 +172,7 @@ fn row(n: i64, plan: &Plan) -> QueueRow {
         vars: None,
         stream: plan.stream,
         tracking: TrackingMode::None,
+        from_domain: None,
     }
 }
 

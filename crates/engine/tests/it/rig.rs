@@ -13,7 +13,7 @@ use postrider_domain::id::{CampaignId, ContactId, DeliveryId, ListId, PurposeId,
 use postrider_domain::outcome::ReportStatus;
 use postrider_domain::queue::Ledger;
 use postrider_domain::retry::RetryPolicy;
-use postrider_domain::route::{RouteKind, RouteSettings, TlsMode};
+use postrider_domain::route::RouteSettings;
 use postrider_domain::stream::Stream;
 use postrider_engine::{Engine, EngineConfig, Limits, Times, TransportConfig};
 use postrider_mail::dkim::SigningKey;
@@ -343,19 +343,7 @@ pub fn domain(name: &str) -> DomainName {
 }
 
 pub fn mx_route() -> RouteSettings {
-    RouteSettings {
-        name: "Direct".into(),
-        kind: RouteKind::Mx,
-        host: String::new(),
-        port: 0,
-        tls: TlsMode::Opportunistic,
-        username: String::new(),
-        per_second: 0,
-        per_day: 0,
-        connections: 10,
-        accept_any_certificate: false,
-        exclusion: postrider_domain::route::ExclusionPolicy::Campaign,
-    }
+    RouteSettings::default()
 }
 
 /// Three attempts, two seconds apart, and time-outs that a test can wait for.

@@ -13,6 +13,7 @@ mod contact_bulk;
 mod delivery;
 mod doctor;
 mod domain;
+mod egress;
 mod history;
 mod home;
 mod import;
@@ -58,6 +59,7 @@ pub fn routes(api: &mut Api) {
     suppression::routes(api);
     domain::routes(api);
     route::routes(api);
+    egress::routes(api);
     queue::routes(api);
     tls::routes(api);
     probe::routes(api);

@@ -4,8 +4,10 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
-use postrider_domain::id::RouteId;
-use postrider_domain::route::{ExclusionPolicy, RouteKind, RouteSettings, TlsMode, free_host};
+use postrider_domain::egress::{PoolChoice, PoolRule};
+use postrider_domain::id::{PoolId, RouteId};
+use postrider_domain::route::{ExclusionPolicy, RelayHost, RouteKind, RouteSettings, Signing, TlsMode, free_host};
+use postrider_domain::stream::Stream;
 use postrider_store::route::{PasswordChange, Route};
 use serde_json::json;
 
@@ -127,6 +129,129 @@ struct SettingsView {
     #[serde(default = "campaign_only")]
     #[schema(value_type = Option<s::ExclusionPolicy>)]
     exclusion: ExclusionPolicy,
+    /// Messages per hour, kept evenly; 0 for no limit of our own.
+    #[serde(default)]
+    per_hour: u32,
+    /// Which pools of egress sources a route to MX hosts sends from.
+    #[serde(default)]
+    egress: RouteEgressView,
+    /// Several hosts of a smarthost, in place of `host`, `port` and `username`.
+    #[serde(default)]
+    hosts: Vec<RelayHostView>,
+    /// Who signs: `we`; `relay`, the relay as well; `relay_rewrites`, the relay alone, because it rewrites Date or
+    /// Message-ID. A campaign needs a proof that the relay signs: POST /api/v1/routes/{route}/relay-proof.
+    #[serde(default = "we")]
+    #[schema(value_type = Option<s::Signing>)]
+    signing: Signing,
+}
+
+/// Pools of a route.
+#[derive(Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RouteEgressView {
+    /// The pool of everything that no rule names; null for the addresses of the machine as the system chooses them.
+    #[serde(default)]
+    #[schema(value_type = Option<s::PoolId>)]
+    pool: Option<PoolId>,
+    /// Exceptions; one for a sending domain counts before one for a stream.
+    #[serde(default)]
+    rules: Vec<PoolRuleView>,
+}
+
+/// An exception.
+#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PoolRuleView {
+    /// The stream; null for both.
+    #[serde(default)]
+    #[schema(value_type = Option<s::Stream>)]
+    stream: Option<Stream>,
+    /// The domain of the From field; null for all.
+    #[serde(default)]
+    domain: Option<String>,
+    /// The pool.
+    #[schema(value_type = s::PoolId)]
+    pool: PoolId,
+}
+
+/// One of several hosts of a smarthost.
+#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RelayHostView {
+    /// Host name or address; each is named once.
+    host: String,
+    /// Port.
+    port: u16,
+    /// AUTH user; empty for none.
+    #[serde(default)]
+    username: String,
+    /// Lower ones come first; higher ones are used while none of these can take anything.
+    #[serde(default)]
+    priority: u16,
+    /// Its share against others of the same priority, 1 to 1000.
+    #[serde(default = "one")]
+    weight: u32,
+    /// Messages per second through it, 0 for no limit.
+    #[serde(default)]
+    per_second: u32,
+    /// Messages per hour, kept evenly; 0 for no limit.
+    #[serde(default)]
+    per_hour: u32,
+    /// Messages per local day of the workspace, 0 for no limit.
+    #[serde(default)]
+    per_day: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn we() -> Signing {
+    Signing::We
+}
+
+impl From<RouteEgressView> for PoolChoice {
+    fn from(v: RouteEgressView) -> PoolChoice {
+        let rule = |r: PoolRuleView| PoolRule { stream: r.stream, domain: r.domain, pool: r.pool };
+        PoolChoice { pool: v.pool, rules: v.rules.into_iter().map(rule).collect() }
+    }
+}
+
+impl From<PoolChoice> for RouteEgressView {
+    fn from(c: PoolChoice) -> RouteEgressView {
+        let rule = |r: PoolRule| PoolRuleView { stream: r.stream, domain: r.domain, pool: r.pool };
+        RouteEgressView { pool: c.pool, rules: c.rules.into_iter().map(rule).collect() }
+    }
+}
+
+impl From<RelayHostView> for RelayHost {
+    fn from(v: RelayHostView) -> RelayHost {
+        RelayHost {
+            host: v.host,
+            port: v.port,
+            username: v.username,
+            priority: v.priority,
+            weight: v.weight,
+            per_second: v.per_second,
+            per_hour: v.per_hour,
+            per_day: v.per_day,
+        }
+    }
+}
+
+impl From<RelayHost> for RelayHostView {
+    fn from(h: RelayHost) -> RelayHostView {
+        RelayHostView {
+            host: h.host,
+            port: h.port,
+            username: h.username,
+            priority: h.priority,
+            weight: h.weight,
+            per_second: h.per_second,
+            per_hour: h.per_hour,
+            per_day: h.per_day,
+        }
+    }
 }
 
 const fn campaign_only() -> ExclusionPolicy {
@@ -151,6 +276,10 @@ impl From<SettingsView> for RouteSettings {
             connections: v.connections,
             accept_any_certificate: v.accept_any_certificate,
             exclusion: v.exclusion,
+            per_hour: v.per_hour,
+            egress: v.egress.into(),
+            hosts: v.hosts.into_iter().map(RelayHost::from).collect(),
+            signing: v.signing,
         }
     }
 }
@@ -169,6 +298,10 @@ impl From<RouteSettings> for SettingsView {
             connections: r.connections,
             accept_any_certificate: r.accept_any_certificate,
             exclusion: r.exclusion,
+            per_hour: r.per_hour,
+            egress: r.egress.into(),
+            hosts: r.hosts.into_iter().map(RelayHostView::from).collect(),
+            signing: r.signing,
         }
     }
 }

@@ -214,6 +214,13 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
     ids.insert("domain", text(&post("/api/v1/domains", domain).await["id"]));
     let settings = json!({ "settings": { "name": "mx", "kind": "mx", "tls": "opportunistic" } });
     ids.insert("route", text(&post("/api/v1/routes", settings).await["id"]));
+    let source = json!({
+        "name": format!("mta {name}"), "ipv4": if name == "ours" { "192.0.2.1" } else { "192.0.2.2" },
+        "ehlo_name": format!("mta.{name}.example.org")
+    });
+    ids.insert("source", text(&post("/api/v1/egress/sources", source).await["id"]));
+    let pool = json!({ "name": format!("pool {name}"), "members": [{ "source": ids["source"] }], "workspaces": [workspace] });
+    ids.insert("pool", text(&post("/api/v1/egress/pools", pool).await["id"]));
     ids.insert("list", text(&post("/api/v1/lists", json!({ "name": "Readers" })).await["id"]));
     let purposes = local(router, &workspace, Method::GET, "/api/v1/purposes", None).await.good("purposes");
     ids.insert("purpose", text(&purposes["items"][0]["id"]));
