@@ -124,6 +124,8 @@ ids! {
     AlarmId = "alm";
     /// A running process of the installation.
     NodeId = "nod";
+    /// A rule that steers queues.
+    QueueRuleId = "rul";
     /// The unit of the queue that a node leases.
     LaneId = "lan";
 }

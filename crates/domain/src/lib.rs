@@ -19,6 +19,7 @@ pub mod retry;
 pub mod route;
 pub mod schedule;
 pub mod shaping;
+pub mod steering;
 pub mod stream;
 pub mod suppression;
 pub mod warmup;

@@ -26,7 +26,7 @@ pub use pace::Pace;
 pub use pattern::Pattern;
 pub use profile::{Action, Limits, Profile, ProfileError, Reply, Rule, Sourced, TlsDemand};
 pub use settings::{SettingsError, SiteSettings};
-pub use shaper::{Heard, Shaper, Stopped, Trouble};
+pub use shaper::{Heard, SetSpeed, Shaper, Stopped, Trouble};
 pub use shipped::Profiles;
 pub use site::{registrable, site_of};
 pub use view::{FlowView, ReplyView, SiteView, reply_for_people};

@@ -60,11 +60,14 @@ impl Text {
     }
 }
 
+/// Workspace, campaign, stream, and the route that a rule of the queue gave.
+type PlanKey = (WorkspaceId, Option<CampaignId>, postrider_domain::stream::Stream, Option<RouteId>);
+
 #[derive(Default)]
 struct Shelves {
     offices: HashMap<WorkspaceId, Arc<Office>>,
     routes: HashMap<(WorkspaceId, Option<RouteId>), Arc<Route>>,
-    plans: HashMap<(WorkspaceId, Option<CampaignId>, postrider_domain::stream::Stream), Arc<Plan>>,
+    plans: HashMap<PlanKey, Arc<Plan>>,
     identities: HashMap<(WorkspaceId, String), Option<Arc<Identity>>>,
     keys: HashMap<DkimKeyId, Arc<Identity>>,
     versions: HashMap<VersionId, Arc<Prepared>>,
@@ -96,7 +99,7 @@ impl Book {
 
     /// How the deliveries of a lane are sent.
     pub(crate) async fn plan(&self, lease: &LaneLease) -> Result<Arc<Plan>, StoreError> {
-        let key = (lease.workspace, lease.campaign, lease.stream);
+        let key = (lease.workspace, lease.campaign, lease.stream, lease.route);
         if let Some(plan) = self.lock().plans.get(&key) {
             return Ok(Arc::clone(plan));
         }
@@ -107,7 +110,7 @@ impl Book {
             }
             None => (RetryPolicy::default_for(lease.stream), None, None),
         };
-        let route = self.route(lease.workspace, route).await?;
+        let route = self.route(lease.workspace, lease.route.or(route)).await?;
         let pools = self.pools(lease, &route).await?;
         let plan = Arc::new(Plan {
             workspace: lease.workspace,

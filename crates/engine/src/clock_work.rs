@@ -17,8 +17,6 @@ use crate::freeze::freeze;
 use crate::scheduler::Scheduler;
 use crate::shared::{Phase, Shared};
 
-/// Rows cancelled in one transaction: about 15 ms.
-const CANCEL_SLICE: u32 = 200;
 /// A campaign that looks finished is asked about at most so often.
 const FINISH: Duration = Duration::from_millis(200);
 /// Even one that does not look finished is asked about after this time: other nodes hold lanes of it.
@@ -122,14 +120,16 @@ async fn look_after(
 /// Cancels what a stopped campaign has left, in slices that let others write; what is in the air settles itself.
 async fn cancel(shared: &Arc<Shared>, campaign: CampaignId) -> Result<(), StoreError> {
     let mut cancelled = 0;
+    let mut sweep = shared.store.cancel_rest(shared.node.id, campaign).await?;
     loop {
-        let slice = shared.store.cancel_slice(shared.node.id, campaign, CANCEL_SLICE).await?;
+        let slice = sweep.next().await?;
         cancelled += slice.rows;
-        if slice.rows == 0 || !slice.left || !shared.is_running() {
+        if slice.over || !shared.is_running() {
             break;
         }
         tokio::task::yield_now().await;
     }
+    shared.store.finish_stopped(campaign).await?;
     if cancelled > 0 {
         tracing::info!(event = "campaign.cancelled", campaign = %campaign, deliveries = cancelled);
     }

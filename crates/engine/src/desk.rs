@@ -212,10 +212,13 @@ impl Kit {
     /// The step `mark`. `Err(None)` when the engine cannot go on.
     pub(crate) async fn mark(&self, handed: &Handed, ready: &Ready) -> Result<(), Option<MarkRefused>> {
         let begun = Instant::now();
+        // Judged as late as can be: a mark that is granted knows of every rule that was committed before it.
+        let Ok(rules) = self.scheduler.steered(handed) else { return Err(Some(MarkRefused::RulesChanged)) };
         let answer = self
             .shared
             .writer
             .mark(MarkRequest {
+                rules,
                 delivery: handed.row.delivery,
                 lane: handed.lease.lane,
                 lane_epoch: handed.lease.epoch,
@@ -250,6 +253,10 @@ impl Kit {
                 self.scheduler.lane_lost(lane, handed.lease.epoch);
             }
             MarkRefused::NotReady | MarkRefused::Held => self.landings.land(lane, delivery, Landing::Gone),
+            MarkRefused::RulesChanged => {
+                self.landings.land(lane, delivery, Landing::Unchanged);
+                self.shared.store.bell().ring(postrider_store::Topic::Campaign);
+            }
             MarkRefused::CampaignNotSending | MarkRefused::WorkspaceSuspended | MarkRefused::NoSpace => {
                 // Nothing was written: the row is ready as it was, and is read again when it may go.
                 self.landings.land(lane, delivery, Landing::Later(self.shared.now() + 1_000));

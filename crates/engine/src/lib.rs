@@ -42,6 +42,7 @@ mod run;
 mod scheduler;
 mod shared;
 mod sites;
+mod steer;
 mod transport;
 mod workshop;
 

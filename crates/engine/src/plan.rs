@@ -120,6 +120,10 @@ pub enum WaitingFor {
     Resume,
     /// The workspace is suspended.
     Suspension,
+    /// A rule that somebody set for the queue.
+    Rule,
+    /// The speed that somebody set for the queue.
+    Speed,
     /// The route's messages per second.
     Pace,
     /// The route's messages per day.
@@ -152,6 +156,8 @@ impl WaitingFor {
         match self {
             WaitingFor::Resume => "resume",
             WaitingFor::Suspension => "suspension",
+            WaitingFor::Rule => "queue rule",
+            WaitingFor::Speed => "queue speed",
             WaitingFor::Pace => "messages per second",
             WaitingFor::DailyLimit => "daily limit",
             WaitingFor::LearnedPace => "learned pace",
@@ -174,6 +180,8 @@ impl WaitingFor {
         match self {
             WaitingFor::Resume => HoldReason::Paused,
             WaitingFor::Suspension => HoldReason::Suspended,
+            WaitingFor::Rule => HoldReason::Rule,
+            WaitingFor::Speed => HoldReason::Speed,
             WaitingFor::Pace => HoldReason::Rate,
             WaitingFor::DailyLimit => HoldReason::Day,
             WaitingFor::LearnedPace => HoldReason::LearnedRate,
@@ -204,6 +212,8 @@ impl WaitingFor {
             HoldReason::Egress => WaitingFor::Egress,
             HoldReason::Paused | HoldReason::Held | HoldReason::InDoubt => WaitingFor::Resume,
             HoldReason::Suspended => WaitingFor::Suspension,
+            HoldReason::Rule => WaitingFor::Rule,
+            HoldReason::Speed => WaitingFor::Speed,
             HoldReason::Space => WaitingFor::Space,
             HoldReason::Setup => WaitingFor::Setup,
         }

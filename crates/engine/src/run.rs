@@ -103,6 +103,7 @@ impl Engine {
                 tasks.push(tokio::spawn(Arc::clone(&scheduler).manage(Arc::clone(&book), resolve)));
                 tasks.push(tokio::spawn(landings.run(Arc::clone(&scheduler))));
                 tasks.push(tokio::spawn(Arc::clone(&scheduler).tell()));
+                tasks.push(tokio::spawn(crate::steer::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(node::watch(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(crate::transport::Transport::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(clock_work::run(Arc::clone(&shared), Arc::clone(&scheduler), book)));

@@ -10,6 +10,7 @@ mod hand_out;
 mod lanes;
 mod site;
 mod state;
+mod steer;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,8 @@ pub(crate) enum Turn {
 pub(crate) enum Landing {
     /// It will be ready again at this time.
     Later(i64),
+    /// Nothing was written: it is ready as it was, and is found by reading from the first row.
+    Unchanged,
     /// It is settled, or no longer ours.
     Gone,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Scheduler {
     /// Rung when the manager should look before its time.
     pub(crate) look: Notify,
     readers: Semaphore,
+    /// Nodes among which speeds of the queue were divided.
+    steered_for: std::sync::atomic::AtomicUsize,
     dispatch: std::sync::OnceLock<std::sync::Weak<dyn Dispatch>>,
 }
 
@@ -84,6 +89,7 @@ impl Scheduler {
             state: Mutex::new(State::new(most)),
             look: Notify::new(),
             readers: Semaphore::new(READERS),
+            steered_for: std::sync::atomic::AtomicUsize::new(0),
             dispatch: std::sync::OnceLock::new(),
             shared,
         })

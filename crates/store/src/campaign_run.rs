@@ -3,21 +3,17 @@
 //! Must not know what a campaign says or who gets it.
 
 use postrider_domain::campaign::{CampaignAction, CampaignState, after};
-use postrider_domain::event::EventKind;
-use postrider_domain::id::{CampaignId, ContactId, DeliveryId, NodeId, WorkspaceId};
-use postrider_domain::outcome::OutcomeKind;
-use postrider_domain::queue::{QueueState, Step};
+use postrider_domain::id::{CampaignId, DeliveryId, NodeId, WorkspaceId};
 use postrider_domain::schedule::{Look, Schedule};
 use postrider_domain::stream::Stream;
 use serde_json::json;
 
 use crate::bell::Topic;
-use crate::counter::{self, Tally};
 use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
-use crate::event::{self, NewEvent};
 use crate::read::{json_opt, word};
 use crate::sql::{args, sql};
+use crate::steering::{Sweep, hold_rows, release_rows};
 use crate::store::Store;
 
 /// A campaign that the engine must look at.
@@ -268,75 +264,55 @@ impl Store {
             .collect()
     }
 
+    /// Begins to cancel what a stopped campaign has left; [`Store::finish_stopped`] when the sweep is over.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the campaign is not stopped.
+    pub async fn cancel_rest(&self, node: NodeId, campaign: CampaignId) -> Result<Sweep> {
+        let row = self
+            .read()
+            .await?
+            .opt(sql!("SELECT workspace_id, state FROM campaign WHERE id = $1"), args![campaign])
+            .await?
+            .ok_or(StoreError::NotFound { what: "campaign" })?;
+        let state = word(&row, "state", CampaignState::parse)?;
+        if state != CampaignState::Stopped {
+            return Err(StoreError::conflict(format!("the campaign is {state}: only a stopped one is cancelled")));
+        }
+        Sweep::of_campaign(self, node, WorkspaceId(row.int("workspace_id")?), campaign).await
+    }
+
+    /// Closes a stopped campaign of which nothing is left; whether it did. What is left is in doubt, to be settled by its
+    /// owner.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn finish_stopped(&self, campaign: CampaignId) -> Result<bool> {
+        let mut tx = self.begin(Lane::Web).await?;
+        let (workspace, state) = lock(&mut tx, None, campaign).await?;
+        if state != CampaignState::Stopped || has_rows(&mut tx, campaign).await? {
+            return Ok(false);
+        }
+        tx.execute(
+            sql!("UPDATE campaign SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL"),
+            args![campaign, self.now()],
+        )
+        .await?;
+        close_lanes(&mut tx, campaign).await?;
+        tx.ring(Topic::Campaign);
+        tx.ring(Topic::Live { workspace, what: format!("campaign:{campaign}") });
+        tx.commit().await?;
+        Ok(true)
+    }
+
     /// Cancels up to `limit` rows of a stopped campaign that are not in doubt; call it until nothing is left.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the campaign is not stopped.
     pub async fn cancel_slice(&self, node: NodeId, campaign: CampaignId, limit: u32) -> Result<Cancelled> {
-        let now = self.now();
-        let mut tx = self.begin(Lane::Bulk).await?;
-        let row = tx
-            .opt(sql!("SELECT workspace_id, state FROM campaign WHERE id = $1"), args![campaign])
-            .await?
-            .ok_or(StoreError::NotFound { what: "campaign" })?;
-        let workspace = WorkspaceId(row.int("workspace_id")?);
-        let state = word(&row, "state", CampaignState::parse)?;
-        if state != CampaignState::Stopped {
-            return Err(StoreError::conflict(format!("the campaign is {state}: only a stopped one is cancelled")));
-        }
-        let rows = tx
-            .all(
-                sql!(
-                    "SELECT q.delivery_id, q.held_reason, d.contact_id FROM queue q JOIN lane l ON l.id = q.lane_id \
-                     JOIN delivery d ON d.id = q.delivery_id \
-                     WHERE l.campaign_id = $1 AND q.doubt_epoch IS NULL LIMIT $2 {for_update_of q} {skip_locked}"
-                ),
-                args![campaign, limit.min(1_000)],
-            )
-            .await?;
-        let mut tally = Tally::default();
-        let (mut ids, mut events) = (Vec::new(), Vec::new());
-        for row in &rows {
-            let held = row.text_opt("held_reason")?.is_some();
-            let from = if held { QueueState::Held } else { QueueState::Ready };
-            if postrider_domain::queue::after(from, Step::Cancel) != Some(QueueState::Done) {
-                continue;
-            }
-            if held {
-                tally.add(workspace, Some(campaign), counter::HELD, -1);
-            }
-            tally.add(workspace, Some(campaign), OutcomeKind::Cancelled.as_str(), 1);
-            let delivery = row.int("delivery_id")?;
-            ids.push(delivery);
-            events.push(NewEvent {
-                workspace,
-                at: now,
-                kind: EventKind::Cancelled,
-                delivery: Some(DeliveryId(delivery)),
-                contact: row.int_opt("contact_id")?.map(ContactId),
-                campaign: Some(campaign),
-                attempt: None,
-                data: None,
-            });
-        }
-        if !ids.is_empty() {
-            crate::resolve::finish(&mut tx, &ids, OutcomeKind::Cancelled, now).await?;
-            event::record(&mut tx, node, &events).await?;
-            tally.write(&mut tx, node).await?;
-        }
-        let left = has_rows(&mut tx, campaign).await?;
-        if !left {
-            tx.execute(
-                sql!("UPDATE campaign SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL"),
-                args![campaign, now],
-            )
-            .await?;
-            close_lanes(&mut tx, campaign).await?;
-            tx.ring(Topic::Campaign);
-            tx.ring(Topic::Live { workspace, what: format!("campaign:{campaign}") });
-        }
-        tx.commit().await?;
-        Ok(Cancelled { rows: ids.len() as u64, left })
+        let mut sweep = self.cancel_rest(node, campaign).await?;
+        let rows = sweep.some(usize::try_from(limit).unwrap_or(usize::MAX)).await?.rows;
+        Ok(Cancelled { rows, left: !self.finish_stopped(campaign).await? })
     }
 
     /// Ends a campaign whose every delivery has its outcome; whether it did.
@@ -375,20 +351,10 @@ impl Store {
             )
             .await?;
         let ids: Vec<i64> = rows.iter().map(|row| row.int("delivery_id")).collect::<Result<_>>()?;
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        tx.execute(
-            sql!("UPDATE queue SET held_reason = NULL, ready_at = $2 WHERE delivery_id IN {ids $1}"),
-            args![json!(ids), now],
-        )
-        .await?;
-        let mut tally = Tally::default();
-        tally.add(workspace, Some(campaign), counter::HELD, -i64::try_from(ids.len()).unwrap_or(0));
-        tally.write(&mut tx, self.node()).await?;
+        let released = release_rows(&mut tx, self.node(), &ids, None, now).await?;
         tx.ring(Topic::Work);
         tx.commit().await?;
-        Ok(ids.len() as u64)
+        Ok(released)
     }
 
     /// Holds rows that are ready, with a reason; how many.
@@ -413,20 +379,10 @@ impl Store {
                 args![json!(ids), workspace],
             )
             .await?;
-        let mut tally = Tally::default();
-        let mut held = Vec::new();
-        for row in &rows {
-            held.push(row.int("delivery_id")?);
-            tally.add(workspace, row.int_opt("campaign_id")?.map(CampaignId), counter::HELD, 1);
-        }
-        if held.is_empty() {
-            return Ok(0);
-        }
-        tx.execute(sql!("UPDATE queue SET held_reason = $2 WHERE delivery_id IN {ids $1}"), args![json!(held), reason])
-            .await?;
-        tally.write(&mut tx, self.node()).await?;
+        let ids: Vec<i64> = rows.iter().map(|row| row.int("delivery_id")).collect::<Result<_>>()?;
+        let held = hold_rows(&mut tx, self.node(), &ids, reason, None, self.now()).await?;
         tx.commit().await?;
-        Ok(held.len() as u64)
+        Ok(held)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `{list a, b}` inside `{pack}` | `json_array(a, b)` | `json_build_array(a, b)` |
 //! | `{ids $1}` | `(SELECT value FROM json_each($1))` | the same over `jsonb_array_elements_text`, as bigint |
 //! | `{texts $1}` | as `ids`, as text | as `ids`, as text |
+//! | `{numbered $1}` | as `ids`, with the place `n` of each, from 0 | as `ids`, `WITH ORDINALITY` |
 //! | `{hex X}`, `{unhex X}` | `lower(hex(X))`, `unhex(X)` | `encode(X, 'hex')`, `decode(X, 'hex')` |
 //! | `{greatest A, B}`, `{least A, B}` | `max(A, B)`, `min(A, B)` | `greatest(A, B)`, `least(A, B)` |
 //! | `{for_update}`, `{for_share}`, `{skip_locked}` | nothing | the lock clause |
@@ -92,6 +93,11 @@ impl Dialect {
             (Dialect::Postgres, "texts") => {
                 format!("(SELECT value FROM jsonb_array_elements_text(CAST({rest} AS JSONB)))")
             }
+            (Dialect::Sqlite, "numbered") => format!("(SELECT key AS n, value FROM json_each({rest}))"),
+            (Dialect::Postgres, "numbered") => format!(
+                "(SELECT CAST(e.value AS BIGINT) AS value, e.n - 1 AS n \
+                 FROM jsonb_array_elements_text(CAST({rest} AS JSONB)) WITH ORDINALITY AS e(value, n))"
+            ),
             (Dialect::Sqlite, "hex") => format!("lower(hex({rest}))"),
             (Dialect::Postgres, "hex") => format!("encode({rest}, 'hex')"),
             (Dialect::Sqlite, "unhex") => format!("unhex({rest})"),

@@ -39,22 +39,27 @@ struct EventRow<'a> {
     j: Option<String>,
 }
 
-/// Writes events in their order. Call it late in a transaction: others of this node wait for its end.
-pub(crate) async fn record(tx: &mut Tx, node: NodeId, events: &[NewEvent]) -> Result<()> {
-    if events.is_empty() {
-        return Ok(());
-    }
+/// Takes the numbers of `n` events of a node; the first of them. The row lock stays until the end of the transaction.
+pub(crate) async fn numbers(tx: &mut Tx, node: NodeId, n: usize) -> Result<i64> {
     let last = tx
         .one(
             sql!(
                 "INSERT INTO event_head (node, seq) VALUES ($1, $2) \
                  ON CONFLICT (node) DO UPDATE SET seq = event_head.seq + excluded.seq RETURNING seq"
             ),
-            args![node, events.len()],
+            args![node, n],
         )
         .await?
         .int("seq")?;
-    let first = last - i64::try_from(events.len()).unwrap_or(0) + 1;
+    Ok(last - i64::try_from(n).unwrap_or(0) + 1)
+}
+
+/// Writes events in their order. Call it late in a transaction: others of this node wait for its end.
+pub(crate) async fn record(tx: &mut Tx, node: NodeId, events: &[NewEvent]) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let first = numbers(tx, node, events.len()).await?;
     let rows: Vec<EventRow<'_>> = events
         .iter()
         .zip(first..)

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use postrider_domain::campaign::CampaignState;
-use postrider_domain::id::{CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId, MessageId, VersionId, WorkspaceId};
+use postrider_domain::id::{CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId, MessageId, RouteId, VersionId, WorkspaceId};
 use postrider_domain::stream::{Stream, TrackingMode};
 
 use crate::db::{Lane, Tx};
@@ -13,6 +13,7 @@ use crate::error::{Result, StoreError};
 use crate::node::{Node, hold_epoch};
 use crate::read::word;
 use crate::sql::{Row, args, rows_json, sql};
+use crate::steering::HELD_AT;
 use crate::store::Store;
 
 /// The site of rows whose domain has not been looked up yet.
@@ -35,6 +36,8 @@ pub struct LaneLease {
     pub site: String,
     /// Part of a large site.
     pub part: i64,
+    /// The route that a rule of the queue gave to its rows; none: that of the campaign or the workspace.
+    pub route: Option<RouteId>,
     /// When its first row is ready, milliseconds UTC; `None` when it has no row.
     pub next_at: Option<i64>,
 }
@@ -118,6 +121,7 @@ fn lease(row: &Row) -> Result<LaneLease> {
         stream: word(row, "stream", Stream::parse)?,
         site: row.text("site")?,
         part: row.int("part")?,
+        route: row.int_opt("route_id")?.map(RouteId),
         next_at: row.int_opt("first_at")?,
     })
 }
@@ -154,7 +158,7 @@ impl Store {
                              AND (c.id IS NULL OR c.state IN ('sending', 'paused')) \
                              AND EXISTS (SELECT 1 FROM queue q WHERE q.lane_id = l.id) \
                            ORDER BY l.id LIMIT $2 {for_update_of l} {skip_locked}) \
-                         RETURNING id, epoch, workspace_id, campaign_id, stream, site, part, \
+                         RETURNING id, epoch, workspace_id, campaign_id, stream, site, part, route_id, \
                            (SELECT min(q.ready_at) FROM queue q WHERE q.lane_id = lane.id) AS first_at"
                     ),
                     args![node.id, share - mine],
@@ -178,7 +182,7 @@ impl Store {
             .await?
             .all(
                 sql!(
-                    "SELECT l.id, l.epoch, l.workspace_id, l.campaign_id, l.stream, l.site, l.part, \
+                    "SELECT l.id, l.epoch, l.workspace_id, l.campaign_id, l.stream, l.site, l.part, l.route_id, \
                             (SELECT min(q.ready_at) FROM queue q WHERE q.lane_id = l.id) AS first_at \
                      FROM lane l JOIN node n ON n.id = l.owner \
                      WHERE l.owner = $1 AND n.epoch = $2 AND NOT l.closed ORDER BY l.id"
@@ -240,7 +244,7 @@ impl Store {
                          AND q.doubt_epoch IS NULL AND q.held_reason IS NULL \
                        ORDER BY q.ready_at, q.delivery_id LIMIT $5) p"
                 ),
-                args![lane, ready_at, delivery, now, limit.min(500)],
+                args![lane, ready_at, delivery, now.min(HELD_AT - 1), limit.min(500)],
             )
             .await?
             .packed()?;
@@ -349,6 +353,8 @@ pub(crate) struct Place {
     pub(crate) stream: Stream,
     pub(crate) site: String,
     pub(crate) part: i64,
+    /// Another route than that of the campaign or the workspace.
+    pub(crate) route: Option<RouteId>,
 }
 
 /// The lane of a place; made when it does not exist, owned by nobody.
@@ -359,12 +365,14 @@ pub(crate) async fn lane_at(tx: &mut Tx, place: &Place, new_id: i64) -> Result<L
             place.workspace,
             place.stream.as_str(),
             place.site.as_str(),
-            place.part
+            place.part,
+            place.route.map_or(0, RouteId::get)
         ]
     };
     let find = sql!(
         "SELECT id, closed FROM lane \
-         WHERE coalesce(campaign_id, 0) = $1 AND workspace_id = $2 AND stream = $3 AND site = $4 AND part = $5"
+         WHERE coalesce(campaign_id, 0) = $1 AND workspace_id = $2 AND stream = $3 AND site = $4 AND part = $5 \
+           AND coalesce(route_id, 0) = $6"
     );
     if let Some(row) = tx.opt(find, key()).await? {
         let id = row.int("id")?;
@@ -375,10 +383,18 @@ pub(crate) async fn lane_at(tx: &mut Tx, place: &Place, new_id: i64) -> Result<L
     }
     tx.execute(
         sql!(
-            "INSERT INTO lane (id, workspace_id, campaign_id, stream, site, part, owner, epoch, next_at, closed) \
-             VALUES ($1, $2, $3, $4, $5, $6, NULL, 0, 0, FALSE) ON CONFLICT DO NOTHING"
+            "INSERT INTO lane (id, workspace_id, campaign_id, stream, site, part, owner, epoch, next_at, closed, route_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, NULL, 0, 0, FALSE, $7) ON CONFLICT DO NOTHING"
         ),
-        args![new_id, place.workspace, place.campaign, place.stream.as_str(), place.site.as_str(), place.part],
+        args![
+            new_id,
+            place.workspace,
+            place.campaign,
+            place.stream.as_str(),
+            place.site.as_str(),
+            place.part,
+            place.route
+        ],
     )
     .await?;
     Ok(LaneId(tx.one(find, key()).await?.int("id")?))
@@ -397,6 +413,8 @@ pub(crate) struct HeldLane {
     /// The purpose whose consent the campaign needs.
     pub(crate) purpose: Option<i64>,
     suspended_at: Option<i64>,
+    /// The generation of the rules of the queue.
+    pub(crate) rules: i64,
 }
 
 impl HeldLane {
@@ -430,8 +448,10 @@ pub(crate) async fn hold(tx: &mut Tx, node: Node, lanes: &[i64]) -> Result<HashM
     let held: Vec<HeldLane> = tx
         .one(
             sql!(
-                "SELECT {pack p.id, p.epoch, p.workspace_id, p.campaign_id, p.state, p.purpose_id, p.suspended_at} AS packed \
-                 FROM (SELECT l.id, l.epoch, l.workspace_id, l.campaign_id, c.state, c.purpose_id, w.suspended_at \
+                "SELECT {pack p.id, p.epoch, p.workspace_id, p.campaign_id, p.state, p.purpose_id, p.suspended_at, p.gen} \
+                   AS packed \
+                 FROM (SELECT l.id, l.epoch, l.workspace_id, l.campaign_id, c.state, c.purpose_id, w.suspended_at, \
+                     (SELECT h.gen FROM queue_rule_head h WHERE h.id = 1) AS gen \
                    FROM {ids $2} r JOIN lane l ON l.id = r.value AND l.owner = $1 \
                    JOIN workspace w ON w.id = l.workspace_id LEFT JOIN campaign c ON c.id = l.campaign_id \
                    ORDER BY l.id {for_share_of l}) p"

@@ -56,6 +56,7 @@ pub mod settle;
 pub mod setup;
 pub mod shaping;
 pub mod site;
+pub mod steering;
 pub mod suppression;
 pub mod template;
 pub mod testing;

@@ -34,6 +34,8 @@ pub struct MarkRequest {
     pub dkim_key: Option<DkimKeyId>,
     /// The link key that signs tokens.
     pub link_key: u8,
+    /// The generation of the rules of the queue by which the delivery was judged.
+    pub rules: i64,
 }
 
 /// The answer to a [`MarkRequest`], durable when it is `Granted`.
@@ -58,6 +60,8 @@ pub enum MarkRefused {
     NotReady,
     /// The row waits for a person.
     Held,
+    /// The rules of the queue have changed since the delivery was judged: judge again.
+    RulesChanged,
     /// The disk is nearly full.
     NoSpace,
     /// The message may not go to this contact; settle it as withheld.
@@ -169,7 +173,7 @@ pub(crate) async fn mark(
             continue;
         };
         let own = is_our_own(request, row, trial, now);
-        let answer = if own { MarkAnswer::Granted } else { decide(lane, row)? };
+        let answer = if own { MarkAnswer::Granted } else { decide(lane, row, request.rules)? };
         if answer == MarkAnswer::Granted && !own {
             tally.add(lane.workspace(), lane.campaign(), counter::IN_DOUBT, 1);
             grants.push(Grant {
@@ -252,7 +256,7 @@ fn is_our_own(request: &MarkRequest, row: &Candidate, trial: Trial, now: i64) ->
 }
 
 /// The rules of a mark, in the order in which an operator wants to hear about them.
-fn decide(lane: &HeldLane, row: &Candidate) -> Result<MarkAnswer> {
+fn decide(lane: &HeldLane, row: &Candidate, rules: i64) -> Result<MarkAnswer> {
     use MarkAnswer::{Granted, Refused};
     Ok(if row.doubt_epoch.is_some() {
         Refused(MarkRefused::NotReady)
@@ -262,6 +266,8 @@ fn decide(lane: &HeldLane, row: &Candidate) -> Result<MarkAnswer> {
         Refused(MarkRefused::WorkspaceSuspended)
     } else if !lane.hands_out() {
         Refused(MarkRefused::CampaignNotSending)
+    } else if rules != lane.rules {
+        Refused(MarkRefused::RulesChanged)
     } else {
         match may_send(&row.known.facts()?) {
             Ok(()) => Granted,

@@ -135,6 +135,7 @@ pub(crate) async fn accept(
             stream: message.stream,
             site: message.site.clone(),
             part: 0,
+            route: None,
         };
         let lane = lane_at(tx, &place, *lane_id).await?;
         for r in &message.recipients {

@@ -203,7 +203,8 @@ impl DeliveryRow {
             attempt: row.int("attempts")?,
             of: row.int("max_attempts")?,
             outcome_at: row.int_opt("outcome_at")?,
-            next_at: row.int_opt("ready_at")?,
+            // Held rows are ready at the end of time.
+            next_at: row.int_opt("ready_at")?.filter(|at| *at < crate::steering::HELD_AT),
         })
     }
 }

@@ -206,31 +206,40 @@ async fn write(tx: &mut Tx, store: &Store, node: Node, doubts: &[Doubt], now: i6
     if !held.is_empty() {
         tx.execute(
             sql!(
-                "UPDATE queue SET held_reason = 'in_doubt', doubt_epoch = NULL, doubt_at = NULL WHERE delivery_id IN {ids $1}"
+                "UPDATE queue SET held_reason = 'in_doubt', held_at = $2, ready_at = $3, doubt_epoch = NULL, doubt_at = NULL \
+                 WHERE delivery_id IN {ids $1}"
             ),
-            args![json!(held)],
+            args![json!(held), now, crate::steering::HELD_AT],
         )
         .await?;
     }
     if !done.is_empty() {
-        finish(tx, &done, OutcomeKind::Assumed, now).await?;
+        finish(tx, &json!(done), OutcomeKind::Assumed, None, now).await?;
     }
     event::record(tx, node.id, &events).await?;
     tally.write(tx, node.id).await?;
     Ok(resolved)
 }
 
-/// Ends deliveries without an attempt of their own: the queue rows go, the identity of the first try stays.
-pub(crate) async fn finish(tx: &mut Tx, deliveries: &[i64], kind: OutcomeKind, now: i64) -> Result<()> {
+/// Ends deliveries without an attempt of their own: the queue rows go, the identity of the first try stays. `text` takes
+/// the place of what the last reply said. `deliveries` as JSON.
+pub(crate) async fn finish(
+    tx: &mut Tx,
+    deliveries: &serde_json::Value,
+    kind: OutcomeKind,
+    text: Option<&str>,
+    now: i64,
+) -> Result<()> {
     tx.execute(
         sql!(
             "UPDATE delivery SET outcome = $2, outcome_at = $3, vars = NULL, first_try_at = q.first_try_at, \
-               dkim_key_id = q.dkim_key_id, link_key = q.link_key \
+               dkim_key_id = q.dkim_key_id, link_key = q.link_key, \
+               last_text = coalesce($4, delivery.last_text) \
              FROM queue q WHERE q.delivery_id = delivery.id AND q.delivery_id IN {ids $1}"
         ),
-        args![json!(deliveries), kind.as_str(), now],
+        args![deliveries, kind.as_str(), now, text],
     )
     .await?;
-    tx.execute(sql!("DELETE FROM queue WHERE delivery_id IN {ids $1}"), args![json!(deliveries)]).await?;
+    tx.execute(sql!("DELETE FROM queue WHERE delivery_id IN {ids $1}"), args![deliveries]).await?;
     Ok(())
 }

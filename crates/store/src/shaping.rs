@@ -18,6 +18,7 @@ use crate::lane::UNRESOLVED;
 use crate::node::Node;
 use crate::read::{json as read_json, not_found, refused, to_json, word};
 use crate::sql::{Row, args, sql};
+use crate::steering::RulesSeen;
 
 /// Most sites for which a workspace sets limits.
 const MOST: i64 = 1_000;
@@ -282,10 +283,13 @@ impl Store {
             .await?
             .all(
                 sql!(
-                    "SELECT q.delivery_id, q.ready_at, q.attempts, q.held_reason, q.doubt_epoch, q.doubt_at, d.last_at, d.campaign_id, \
-                            d.stream, l.site, c.state, w.suspended_at \
+                    "SELECT q.delivery_id, q.ready_at, q.attempts, q.held_reason, q.held_at, q.held_by, q.doubt_epoch, q.doubt_at, \
+                            d.last_at, d.campaign_id, d.stream, d.domain, d.message_id, l.site, l.route_id, c.state, w.suspended_at, \
+                            c.route_id AS own_route, lower(coalesce(t.draft ->> 'from_mailbox', m.from_mailbox)) AS from_mailbox \
                      FROM queue q JOIN delivery d ON d.id = q.delivery_id JOIN lane l ON l.id = q.lane_id \
                      JOIN workspace w ON w.id = d.workspace_id LEFT JOIN campaign c ON c.id = d.campaign_id \
+                     LEFT JOIN version v ON v.id = d.version_id LEFT JOIN variant t ON t.id = v.variant_id \
+                     LEFT JOIN message m ON m.id = d.message_id \
                      WHERE d.workspace_id = $1 AND q.delivery_id IN {ids $2}"
                 ),
                 args![workspace, json!(ids)],
@@ -295,25 +299,34 @@ impl Store {
             return Ok(HashMap::new());
         }
         let told = self.told_sites().await?;
+        let rules = RulesSeen::read(self, workspace).await?;
         let now = self.now();
-        rows.iter().map(|row| Ok((DeliveryId(row.int("delivery_id")?), hold_of(row, workspace, &told, now)?))).collect()
+        rows.iter()
+            .map(|row| Ok((DeliveryId(row.int("delivery_id")?), hold_of(row, workspace, &told, &rules, now)?)))
+            .collect()
     }
 }
 
 /// What holds back one row of the queue.
-fn hold_of(row: &Row, workspace: WorkspaceId, told: &[NodeSites], now: i64) -> Result<Hold> {
+fn hold_of(row: &Row, workspace: WorkspaceId, told: &[NodeSites], rules: &RulesSeen, now: i64) -> Result<Hold> {
     let ready_at = row.int("ready_at")?;
     if row.int_opt("doubt_epoch")?.is_some() {
         return Ok(Hold { since: row.int_opt("doubt_at")?, ..Hold::of(HoldReason::InDoubt) });
     }
     if let Some(why) = row.text_opt("held_reason")? {
-        return Ok(Hold { since: Some(ready_at), detail: why, ..Hold::of(HoldReason::Held) });
+        if let Some(rule) = rules.by_id(row.int_opt("held_by")?) {
+            return Ok(rule.hold());
+        }
+        return Ok(Hold { since: row.int_opt("held_at")?, detail: why, ..Hold::of(HoldReason::Held) });
     }
     if let Some(since) = row.int_opt("suspended_at")? {
         return Ok(Hold { since: Some(since), ..Hold::of(HoldReason::Suspended) });
     }
     if row.text_opt("state")?.as_deref() == Some("paused") {
         return Ok(Hold { since: None, ..Hold::of(HoldReason::Paused) });
+    }
+    if let Some(hold) = rules.hold(row, workspace, now)? {
+        return Ok(hold);
     }
     if ready_at > now {
         let tried = row.int("attempts")? > 0;

@@ -182,6 +182,7 @@ impl Store {
                         stream: from.stream,
                         site: site.clone(),
                         part,
+                        route: from.route,
                     };
                     let lane = lane_at(&mut tx, &place, self.next_id()).await?;
                     lanes.insert((site, part), lane);
@@ -228,5 +229,5 @@ pub(crate) fn campaign_place(
     site: String,
     part: i64,
 ) -> Place {
-    Place { workspace, campaign: Some(campaign), stream, site, part }
+    Place { workspace, campaign: Some(campaign), stream, site, part, route: None }
 }

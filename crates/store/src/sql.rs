@@ -103,6 +103,7 @@ from_ids!(
     TemplateId,
     ViewId,
     PictureId,
+    QueueRuleId,
     NodeId,
     LaneId,
 );

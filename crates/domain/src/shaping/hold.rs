@@ -29,6 +29,10 @@ crate::words! {
         Paused = "paused",
         /// The workspace is suspended.
         Suspended = "suspended",
+        /// A rule that somebody set for the queue.
+        Rule = "queue_rule",
+        /// The speed that somebody set for the queue.
+        Speed = "queue_speed",
         /// A person or a rule holds this delivery.
         Held = "held",
         /// The reply to an earlier try was lost, and a person decides.
@@ -59,6 +63,8 @@ impl HoldReason {
             HoldReason::Egress => "The egress source cannot be used now",
             HoldReason::Paused => "The campaign is paused",
             HoldReason::Suspended => "The workspace is suspended",
+            HoldReason::Rule => "A rule of the queue keeps it back",
+            HoldReason::Speed => "Waits for the speed that was set for the queue",
             HoldReason::Held => "Held",
             HoldReason::InDoubt => "The reply to its last try was lost, and a person has to decide",
             HoldReason::Retry => "Waits for its next try",

@@ -48,6 +48,17 @@ pub enum Trouble {
     Closed,
 }
 
+/// A speed that somebody set for a site: it takes the place of what was found and of the profile's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetSpeed {
+    /// Messages per second.
+    pub per_second: Option<f64>,
+    /// Connections at the same time.
+    pub connections: Option<u32>,
+    /// Who, and why.
+    pub detail: String,
+}
+
 /// A stop by a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
@@ -130,6 +141,8 @@ pub struct Shaper {
     refused_in_a_row: u32,
     pauses: u32,
     triggers: Vec<(String, VecDeque<i64>)>,
+    /// A speed that somebody set.
+    set: Option<SetSpeed>,
     /// What held messages back last: why, since when, seen when.
     held: Option<(HoldReason, i64, i64)>,
 }
@@ -152,6 +165,7 @@ impl Shaper {
             refused_in_a_row: 0,
             pauses: 0,
             triggers: Vec::new(),
+            set: None,
             held: None,
         };
         shaper.set_pace();
@@ -171,8 +185,21 @@ impl Shaper {
         &self.limits
     }
 
-    /// The slowest of all paces counts: spread evenly, it keeps the others.
+    /// Sets a speed, or takes it back: what was found counts again then.
+    pub fn steer(&mut self, speed: Option<SetSpeed>) {
+        if self.set != speed {
+            self.set = speed;
+            self.set_pace();
+        }
+    }
+
+    /// The slowest of all paces counts: spread evenly, it keeps the others. One that somebody set takes their place.
     fn set_pace(&mut self) {
+        if let Some(per_second) = self.set.as_ref().and_then(|set| set.per_second) {
+            self.pace.set(per_second);
+            self.pace_reason = HoldReason::Speed;
+            return;
+        }
         let of = |n: Option<u32>, seconds: f64| n.map(|n| f64::from(n) / seconds);
         let paces = [
             (self.limits.per_second, HoldReason::Rate),
@@ -222,7 +249,8 @@ impl Shaper {
         }
         let most = self.limits.connections.unwrap_or(u32::MAX);
         let few = self.few.as_ref().map_or(u32::MAX, |few| few.connections);
-        self.crew.allowed().min(most).min(few).max(1)
+        let found = self.crew.allowed().min(most);
+        self.set.as_ref().and_then(|set| set.connections).unwrap_or(found).min(few).max(1)
     }
 
     /// Messages that one connection may carry.
@@ -294,6 +322,7 @@ impl Shaper {
         let detail = match self.pace_reason {
             HoldReason::Hour => self.limits.per_hour.map(|n| format!("{n} an hour, evenly spread")),
             HoldReason::Day => self.limits.per_day.map(|n| format!("{n} a day, evenly spread")),
+            HoldReason::Speed => self.set.as_ref().map(|set| set.detail.clone()),
             _ => self.rate().map(|rate| match &self.most {
                 Some((most, _, _, rule)) if *most <= rate => format!("{} by the rule {rule}", spoken(rate)),
                 Some(_) | None => spoken(rate),

@@ -119,6 +119,7 @@ impl Node {
             stream: plan.stream,
             site: SITE.into(),
             part: 0,
+            route: None,
             next_at: None,
         };
         self.state.put_lane(lease, Arc::clone(plan), 1);

@@ -190,6 +190,7 @@ impl Scheduler {
 
     /// Gives back what was handed out and not begun; it is ready as it was.
     pub(crate) fn give_back(self: &Arc<Self>, handed: Vec<Handed>) {
+        let now = self.shared.now();
         let mut state = self.lock();
         for one in handed {
             let lane = one.lease.lane;
@@ -202,7 +203,7 @@ impl Scheduler {
             }
             let Some(entry) = state.lanes.get_mut(&lane).filter(|l| l.lease.epoch == one.lease.epoch) else { continue };
             entry.air.remove(&one.row.delivery);
-            entry.buffer.push_front(one.row);
+            state.take_back(lane, &one.place, one.row, now);
             state.queue_up(lane);
         }
         drop(state);
@@ -267,6 +268,7 @@ impl Scheduler {
         if !self.shared.is_running() || !self.shared.is_surely_alive() {
             return Err(WaitingFor::Connection);
         }
+        self.steered(handed)?;
         let monotonic = self.shared.monotonic();
         let mut state = self.lock();
         match state.gate(Flow::of(&handed.plan), self.shared.now()) {
@@ -532,10 +534,17 @@ impl State {
         if let Some(entry) = self.sites.get_mut(number) {
             entry.shaper.give_back(allowed - taken);
         }
-        let batch = self.serve(place, taken, prefer, now);
+        let batch = self.serve(place, taken, prefer, now, monotonic);
         let unused = taken - batch.len();
         if unused > 0 {
             self.untake(place, unused);
+        }
+        if let Some((wait, hold)) = self.take_blocked()
+            && batch.is_empty()
+        {
+            let wait = wait.clamp(1, 60_000);
+            self.block(place, Hold { until: Some(now + wait), ..hold }, Whose::Route, now + wait);
+            return Take::Wait(wait);
         }
         for of in &of {
             if let Some(grant) = self.limits.get_mut(of).and_then(|limits| limits.day.grant.as_mut()) {
@@ -657,7 +666,7 @@ impl State {
     }
 
     /// Asks the flows of a place in turn, transactional ones before all others.
-    fn serve(&mut self, place: &Place, want: usize, prefer: Option<&str>, now: i64) -> Vec<Handed> {
+    fn serve(&mut self, place: &Place, want: usize, prefer: Option<&str>, now: i64, monotonic: i64) -> Vec<Handed> {
         let mut batch = Vec::new();
         for stream in [Stream::Transactional, Stream::Marketing] {
             let Some(spot) = self.spots.get_mut(place) else { break };
@@ -667,7 +676,7 @@ impl State {
             };
             turns.serve(want, |flow, n| {
                 let taken =
-                    if self.gate(flow, now) == Gate::Open { self.give(place, flow, n, prefer) } else { Vec::new() };
+                    if self.gate(flow, now) == Gate::Open { self.give(place, flow, n, prefer, (now, monotonic)) } else { Vec::new() };
                 let given = taken.len();
                 batch.extend(taken);
                 given
@@ -686,19 +695,26 @@ impl State {
     }
 
     /// Takes rows of one flow, from the first of its lanes that has any.
-    fn give(&mut self, place: &Place, flow: Flow, n: usize, prefer: Option<&str>) -> Vec<Handed> {
+    fn give(
+        &mut self,
+        place: &Place,
+        flow: Flow,
+        n: usize,
+        prefer: Option<&str>,
+        (now, monotonic): (i64, i64),
+    ) -> Vec<Handed> {
         let Some(spot) = self.spots.get_mut(place) else { return Vec::new() };
         let Some(lanes) = spot.lanes.get_mut(&flow) else { return Vec::new() };
         for _ in 0..lanes.len() {
             let Some(id) = lanes.front().copied() else { break };
             lanes.rotate_left(1);
-            let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.leaving && !l.resort && !l.buffer.is_empty()) else {
+            let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.leaving && !l.resort && !l.is_shut(now) && !l.buffer.is_empty()) else {
                 continue;
             };
             let n = n.min(lane.plan.ahead(n));
             let mut batch = Vec::with_capacity(n);
             while batch.len() < n {
-                let Some(at) = lane.position(place, prefer) else { break };
+                let Some(at) = self.steering.pick(lane, id, place, prefer, (now, monotonic)) else { break };
                 let Some(row) = lane.buffer.remove(at) else { break };
                 lane.air.insert(row.delivery);
                 let (lease, plan) = (lane.lease.clone(), Arc::clone(&lane.plan));

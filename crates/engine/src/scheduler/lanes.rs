@@ -220,6 +220,9 @@ impl Scheduler {
             (Ok(campaigns), Ok(suspended)) => (campaigns, suspended),
             (Err(error), _) | (_, Err(error)) => return self.shared.complain("ask for the state of campaigns", &error),
         };
+        if let Err(error) = self.refresh_steering().await {
+            return self.shared.complain("ask for the rules of the queue", &error);
+        }
         let low = match self.shared.writer.look_at_space() {
             Ok(space) => {
                 self.shared.metrics.free_bytes(space.free);
@@ -270,6 +273,10 @@ impl Scheduler {
                 let mut state = self.lock();
                 for (lane, at) in ready {
                     if let Some(lane) = state.lanes.get_mut(&lane) {
+                        // Behind rows that rules keep back others may have come, which cannot be seen from the first one.
+                        if lane.passed.is_some() {
+                            lane.look_at = lane.look_at.min(now);
+                        }
                         // A first row that a read has not given is in the air or held, and no news as long as it is first.
                         if at > now || lane.first_seen != Some(at) {
                             lane.look_at = lane.look_at.min(at);
@@ -323,7 +330,7 @@ impl Scheduler {
         let most = self.shared.config.limits.rows_per_lane.clamp(8, 500);
         let Some(lane) = state.lanes.get_mut(&id).filter(|l| l.wants_read(now, most)) else { return };
         lane.reading = true;
-        let (cursor, epoch) = (lane.cursor, lane.lease.epoch);
+        let (cursor, epoch) = (lane.read_from(), lane.lease.epoch);
         let scheduler = Arc::clone(self);
         tokio::spawn(async move { scheduler.read(id, epoch, cursor, most).await });
     }
@@ -332,12 +339,27 @@ impl Scheduler {
         let Ok(_place) = self.readers.acquire().await else { return };
         let now = self.shared.now();
         let asked = most - most / 4;
-        let read = self.read_rows(id, cursor, now, asked).await;
+        let mut read = self.read_rows(id, cursor, now, asked).await;
+        if let Ok((rows, _)) = &read
+            && let Err(error) = self.learn_senders(rows).await
+        {
+            read = Err(error);
+        }
         let mut state = self.lock();
-        let Some(lane) = state.lanes.get_mut(&id).filter(|l| l.lease.epoch == epoch) else { return };
+        let State { lanes, steering, .. } = &mut *state;
+        let Some(lane) = lanes.get_mut(&id).filter(|l| l.lease.epoch == epoch) else { return };
         match read {
+            // Rules have changed meanwhile, and the lane is read from its first row.
+            Ok(_) if std::mem::take(&mut lane.again) => {
+                lane.reading = false;
+                lane.landed_while_reading.clear();
+            }
             Ok((rows, next)) => {
-                lane.take_in(rows, asked, next, now);
+                let end = (rows.len() >= asked, rows.last().map(QueueRow::cursor));
+                let mut sifted = steering.sift(lane, rows, now);
+                lane.keeping_back |= sifted.kept_back;
+                self.carry_out(&mut sifted);
+                lane.take_in(sifted.rows, end, next, now);
                 if lane.leaving {
                     lane.buffer.clear();
                 } else if !lane.buffer.is_empty() {
@@ -347,6 +369,7 @@ impl Scheduler {
             }
             Err(error) => {
                 lane.reading = false;
+                lane.again = false;
                 lane.look_at = now + 1_000;
                 drop(state);
                 self.shared.complain("read the rows of a lane", &error);
@@ -378,7 +401,8 @@ impl Scheduler {
         let now = self.shared.now();
         let mut state = self.lock();
         if let Some(lane) = state.lanes.get_mut(&lane) {
-            lane.take_in(Vec::new(), 1, next, now);
+            lane.again = false;
+            lane.take_in(Vec::new(), (false, None), next, now);
             lane.resort = false;
         }
         drop(state);

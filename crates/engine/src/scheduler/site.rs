@@ -8,7 +8,7 @@ use postrider_domain::bounce::BounceClass;
 use postrider_domain::id::WorkspaceId;
 use postrider_domain::outcome::AttemptResult;
 use postrider_domain::shaping::{
-    Heard, Hold, Profiles, Reply, ReplyView, Rule, Shaper, SiteSettings, Stopped, TlsDemand, Trouble, reply_for_people,
+    Heard, Hold, Profiles, Reply, ReplyView, Rule, SetSpeed, Shaper, SiteSettings, Stopped, TlsDemand, Trouble, reply_for_people,
 };
 use postrider_mail::Stage;
 
@@ -27,6 +27,23 @@ pub(crate) struct SiteKey {
     pub(crate) site: String,
     /// A workspace with limits of its own there.
     pub(crate) own: Option<WorkspaceId>,
+}
+
+/// A speed that somebody set for a site.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SiteSpeed {
+    /// Whose mail; `None` for that of all.
+    pub(super) workspace: Option<WorkspaceId>,
+    /// From which source, as people name it; `None` from all.
+    pub(super) source: Option<String>,
+    pub(super) site: String,
+    pub(super) speed: SetSpeed,
+}
+
+impl SiteSpeed {
+    fn is_for(&self, source: &Source, site: &str) -> bool {
+        self.site == site && self.source.as_ref().is_none_or(|named| *named == source.to_string())
+    }
 }
 
 /// How a connection is used.
@@ -57,6 +74,8 @@ pub(super) struct Sites {
     numbers: HashMap<SiteKey, u32>,
     entries: HashMap<u32, SiteEntry>,
     settings: HashMap<(WorkspaceId, String), SiteSettings>,
+    /// Speeds that somebody set for sites as a whole.
+    speeds: Vec<SiteSpeed>,
     /// Stops of an earlier life, in milliseconds of the monotonic clock.
     stops: HashMap<(String, String), Stopped>,
     next: u32,
@@ -64,7 +83,9 @@ pub(super) struct Sites {
 
 impl Sites {
     fn key(&self, source: &Source, site: &str, workspace: WorkspaceId) -> SiteKey {
-        let own = self.settings.contains_key(&(workspace, site.to_owned())).then_some(workspace);
+        let by_speed = || self.speeds.iter().any(|s| s.workspace == Some(workspace) && s.is_for(source, site));
+        let own = self.settings.contains_key(&(workspace, site.to_owned())) || by_speed();
+        let own = own.then_some(workspace);
         SiteKey { source: source.clone(), site: site.to_owned(), own }
     }
 
@@ -141,8 +162,22 @@ impl Sites {
         }
     }
 
+    /// Takes over the speeds that somebody set for sites.
+    pub(super) fn set_speeds(&mut self, speeds: Vec<SiteSpeed>) {
+        if self.speeds != speeds {
+            self.speeds = speeds;
+            let numbers: Vec<u32> = self.entries.keys().copied().collect();
+            numbers.into_iter().for_each(|number| self.configure(number));
+        }
+    }
+
     fn configure(&mut self, number: u32) {
         let Some(entry) = self.entries.get_mut(&number) else { return };
+        let SiteKey { source, site, own } = &entry.key;
+        // A workspace's own comes before that of the installation.
+        let fitting = |s: &&SiteSpeed| s.is_for(source, site) && (s.workspace.is_none() || s.workspace == *own);
+        let speed = self.speeds.iter().filter(fitting).max_by_key(|s| s.workspace.is_some());
+        entry.shaper.steer(speed.map(|s| s.speed.clone()));
         let limits = Profiles::shipped().limits(&entry.key.site);
         let set = entry.key.own.and_then(|own| self.settings.get(&(own, entry.key.site.clone())));
         match set {

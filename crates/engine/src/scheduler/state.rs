@@ -7,6 +7,7 @@ use postrider_domain::campaign::CampaignState;
 use postrider_domain::id::{CampaignId, DeliveryId, LaneId, RouteId, WorkspaceId};
 use postrider_domain::route::RouteKind;
 use postrider_domain::shaping::{FlowView, Hold, HoldReason, Pace, SiteView};
+use postrider_domain::steering::SteerRule;
 use postrider_domain::stream::Stream;
 use postrider_store::lane::{LaneCursor, LaneLease, QueueRow};
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 use super::Landing;
 use super::egress::Egress;
 use super::site::{Sites, in_utc};
+use super::steer::{LaneSteer, Steering};
 use crate::fair::Turns;
 use crate::limits::Day;
 use crate::plan::{Flow, Place, Plan, Source, Waiting, WaitingFor};
@@ -50,6 +52,14 @@ pub(super) struct LaneEntry {
     pub(super) leaving: bool,
     /// A domain in it has another site now: when nothing is in the air its rows are sorted anew.
     pub(super) resort: bool,
+    /// What the rules of the queue mean for it.
+    pub(super) steer: LaneSteer,
+    /// Up to where rules keep rows back, and since when: reads begin behind.
+    pub(super) passed: Option<(LaneCursor, i64)>,
+    /// Rules kept rows back in the reads since the first one.
+    pub(super) keeping_back: bool,
+    /// What a read under way gives is out of date.
+    pub(super) again: bool,
 }
 
 impl LaneEntry {
@@ -70,6 +80,10 @@ impl LaneEntry {
             landed_while_reading: HashSet::new(),
             leaving: false,
             resort: false,
+            steer: LaneSteer::default(),
+            passed: None,
+            keeping_back: false,
+            again: false,
         }
     }
 
@@ -101,18 +115,27 @@ impl LaneEntry {
 
     /// Whether a read is due: rows may follow the cursor and few are left, or the time has come.
     pub(super) fn wants_read(&self, now: i64, most: usize) -> bool {
-        if self.reading || self.leaving || self.resort {
+        if self.reading || self.leaving || self.resort || self.is_shut(now) {
             return false;
         }
         if self.more { self.buffer.len() < most / 4 + 1 } else { self.buffer.is_empty() && self.look_at <= now }
     }
 
     /// Takes in what a read gave; `next` is the time of the first row that is not ready yet.
-    pub(super) fn take_in(&mut self, rows: Vec<QueueRow>, asked: usize, next: Option<i64>, now: i64) {
+    /// `last` is the last row of a read that gave as many as were asked for, rules of the queue left only `rows` of it.
+    pub(super) fn take_in(
+        &mut self,
+        rows: Vec<QueueRow>,
+        (full, last): (bool, Option<LaneCursor>),
+        next: Option<i64>,
+        now: i64,
+    ) {
         self.reading = false;
-        let full = rows.len() >= asked;
-        self.cursor = if full { rows.last().map(QueueRow::cursor) } else { None };
+        self.cursor = if full { last } else { None };
         self.more = full;
+        if !full {
+            self.note_passed(last, now);
+        }
         let stale = std::mem::take(&mut self.landed_while_reading);
         // What was given back while the read was under way is in the buffer again.
         let present: HashSet<DeliveryId> = self.buffer.iter().map(|r| r.delivery).collect();
@@ -128,6 +151,7 @@ impl LaneEntry {
         if !full {
             let pause = LOOK_AGAIN_MS << self.empty_reads.min(4);
             self.empty_reads = self.empty_reads.saturating_add(1);
+            let pause = if self.passed.is_some() { LOOK_AGAIN_MS / 2 } else { pause };
             // What nobody told us of (rows in the air that land, held rows that a person releases) is found by and by.
             self.look_at = (now + pause * 2).min(next.unwrap_or(i64::MAX)).max(now + 1);
             if !stale.is_empty() {
@@ -333,6 +357,8 @@ pub(super) struct State {
     pub(super) no_space: bool,
     /// Places that want a courier and get none, because the node has all it may have.
     pub(super) hungry: VecDeque<Place>,
+    /// The rules of the queue.
+    pub(super) steering: Steering,
 }
 
 impl State {
@@ -350,6 +376,7 @@ impl State {
             most_couriers,
             no_space: false,
             hungry: VecDeque::new(),
+            steering: Steering::default(),
         }
     }
 
@@ -426,6 +453,7 @@ impl State {
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.places = places;
         }
+        self.steer_lane(id);
         self.enter_spots(id);
     }
 
@@ -500,7 +528,7 @@ impl State {
             rows += lanes
                 .iter()
                 .filter_map(|id| self.lanes.get(id))
-                .filter(|l| !l.leaving && !l.resort)
+                .filter(|l| !l.leaving && !l.resort && l.shut_at(place, now).is_none())
                 .map(|l| l.rows_for(place, enough))
                 .sum::<usize>();
             if rows >= enough {
@@ -520,6 +548,7 @@ impl State {
                 lane.look_at = lane.look_at.min(at);
                 lane.empty_reads = 0;
             }
+            Landing::Unchanged => lane.read_anew(),
             Landing::Gone => {}
         }
     }
@@ -606,13 +635,15 @@ impl State {
         for (place, flow) in self.flows() {
             let lanes = self.spots.get(&place).and_then(|s| s.lanes.get(&flow));
             let mut rows =
-                lanes.into_iter().flatten().filter_map(|id| self.lanes.get(id)).filter(|l| !l.buffer.is_empty());
+                lanes.into_iter().flatten().filter_map(|id| self.lanes.get(id)).filter(|l| !l.buffer.is_empty() || l.is_shut(now));
             let Some(lane) = rows.next() else { continue };
             let (campaign, workspace) = (lane.plan.campaign, lane.plan.workspace);
             if self.gate(flow, now) == Gate::Over {
                 continue;
             }
-            let hold = self.flow_hold(&place, flow, now, monotonic).unwrap_or(Hold::of(HoldReason::Connection));
+            let by_rule = lane.shut_at(&place, now).map(SteerRule::hold);
+            let hold =
+                self.flow_hold(&place, flow, now, monotonic).or(by_rule).unwrap_or(Hold::of(HoldReason::Connection));
             found.push(Waiting {
                 campaign,
                 workspace,
@@ -648,6 +679,9 @@ impl State {
                 view.ready += lane.buffer.len();
                 view.more |= lane.more;
                 view.claimed += lane.air.len();
+                if view.hold.is_none() {
+                    view.hold = lane.shut_at(&place, now).map(SteerRule::hold);
+                }
             }
             flows.entry(spot.site).or_default().extend(by_site.into_values());
         }

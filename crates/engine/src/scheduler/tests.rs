@@ -71,6 +71,7 @@ impl Node {
                 stream: plan.stream,
                 site: SITE.into(),
                 part: 0,
+                route: None,
                 next_at: None,
             };
             state.put_lane(lease, Arc::clone(plan), 1);

@@ -13,5 +13,6 @@ mod policies;
 mod questions;
 mod rig;
 mod shaping;
+mod steering;
 mod stops;
 mod transport;

@@ -348,3 +348,29 @@ fn new_limits_count_at_once_and_keep_what_was_learned() {
     shaper.set_limits(Limits::NONE);
     assert_eq!((shaper.take(0, 8), shaper.connections(0)), (Ok(8), 1));
 }
+
+#[test]
+fn a_speed_that_somebody_set_takes_the_place_of_what_was_found_and_a_stop_still_stops() {
+    let limits = Profiles::shipped().limits("nobody.example");
+    let limits = Limits { per_second: Some(2.0), per_hour: Some(10), connections: Some(1), ..limits };
+    let mut shaper = Shaper::new(limits);
+    let set = SetSpeed { per_second: Some(50.0), connections: Some(7), detail: "by Ann".into() };
+    shaper.steer(Some(set));
+    assert_eq!((shaper.rate(), shaper.connections(0)), (Some(50.0), 7));
+    // Refusals teach, and do not slow down what somebody has set.
+    for n in 0..20 {
+        shaper.hear(n * 100, 7, Heard::TooFast);
+        shaper.hear(n * 100 + 50, 7, Heard::Accepted);
+    }
+    assert_eq!(shaper.rate(), Some(50.0));
+    let mut hold = None;
+    for _ in 0..10 {
+        hold = hold.or(shaper.take(2_000, 1).err());
+    }
+    let hold = hold.expect("fifty a second are not ten at once");
+    assert_eq!((hold.reason, hold.detail.as_str()), (HoldReason::Speed, "by Ann"));
+    shaper.keep_stop(Stopped { since: 0, until: 10_000, rule: "r".into(), reply: String::new(), recovers: false });
+    assert_eq!(shaper.connections(3_000), 0);
+    shaper.steer(None);
+    assert!(shaper.rate().is_some_and(|rate| rate <= 10.0 / 3_600.0 + 1e-9), "{:?}", shaper.rate());
+}
