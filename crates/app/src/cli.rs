@@ -338,6 +338,14 @@ pub enum DomainCommand {
         /// Domain name or id.
         domain: String,
     },
+    /// Make a new DKIM key: it signs when its record has been in DNS for an hour.
+    NewKey {
+        /// Domain name or id.
+        domain: String,
+        /// Let it sign at once: only when the key before got into wrong hands.
+        #[arg(long)]
+        at_once: bool,
+    },
 }
 
 /// Routes.

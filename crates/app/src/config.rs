@@ -17,10 +17,16 @@ pub struct Config {
     pub database: Database,
     /// The web side.
     pub http: Http,
+    /// The web side over TLS.
+    pub https: Https,
+    /// Our own certificate.
+    pub certificate: Certificate,
     /// The mail side.
     pub smtp: Smtp,
     /// TLS with other mail hosts.
     pub tls: Tls,
+    /// Reports to other domains about TLS with them.
+    pub tls_report: TlsReport,
     /// Outgoing HTTP.
     pub fetch: Fetch,
     /// What runs by itself.
@@ -47,6 +53,40 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
+/// The web side over TLS; see docs/certificates.md.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Https {
+    /// Address and port to listen on, e.g. `0.0.0.0:443`; without it there is no HTTPS.
+    pub listen: Option<SocketAddr>,
+    /// Send requests that come in clear to https, but for proofs of names and the looks of machines.
+    pub redirect: bool,
+}
+
+/// Our own certificate, from files or from an authority; see docs/certificates.md.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Certificate {
+    /// File with the chain (PEM), our own certificate first.
+    pub chain_file: Option<PathBuf>,
+    /// File with its private key (PEM, without a password).
+    pub key_file: Option<PathBuf>,
+    /// Directory of an authority that speaks ACME, e.g. `https://acme-v02.api.letsencrypt.org/directory`.
+    pub acme_directory: String,
+    /// The host names to ask for.
+    pub acme_names: Vec<String>,
+    /// Where the authority may write to, e.g. `["mailto:admin@example.org"]`.
+    pub acme_contact: Vec<String>,
+    /// Whether you agree to the authority's terms of service.
+    pub acme_terms_agreed: bool,
+    /// File with the roots (PEM) of an authority of your own network.
+    pub acme_ca_file: Option<PathBuf>,
+    /// The name of the key of an account with the authority's owner, where it asks for one.
+    pub acme_key_id: String,
+    /// File with that key (base64url).
+    pub acme_key_file: Option<PathBuf>,
+}
+
 /// The mail side.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,6 +99,8 @@ pub struct Smtp {
     pub dns_server: Option<SocketAddr>,
     /// Ranges of private addresses that mail may go to, e.g. `["127.0.0.0/8"]`; none by default.
     pub allow_private_mx: Vec<String>,
+    /// A host of one's own that answers on port 25, to see whether that port is open; empty: none is asked.
+    pub port_probe: String,
     /// File with further certificate authorities (PEM) for verified TLS.
     pub extra_ca_file: Option<PathBuf>,
 }
@@ -74,6 +116,18 @@ pub struct Tls {
     pub mta_sts: bool,
     /// Where nothing asks for TLS, try once in clear after a failed handshake.
     pub clear_retry: bool,
+}
+
+/// Reports to other domains about TLS with them (RFC 8460); see docs/tls.md.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsReport {
+    /// The mailbox that they come from, of a sending domain with a DKIM key; empty: no reports.
+    pub from: String,
+    /// The organisation's name; the domain of `from` when empty.
+    pub organization: String,
+    /// The mailbox of people who answer questions; `from` when empty.
+    pub contact: String,
 }
 
 /// Outgoing HTTP; see docs/dns.md.
@@ -116,8 +170,11 @@ impl Default for Config {
             data_dir: PathBuf::from("postrider-data"),
             database: Database::default(),
             http: Http::default(),
+            https: Https::default(),
+            certificate: Certificate::default(),
             smtp: Smtp::default(),
             tls: Tls::default(),
+            tls_report: TlsReport::default(),
             fetch: Fetch::default(),
             engine: Engine::default(),
             log: Log::default(),
@@ -138,6 +195,7 @@ impl Default for Smtp {
             mx_port: 25,
             dns_server: None,
             allow_private_mx: Vec::new(),
+            port_probe: String::new(),
             extra_ca_file: None,
         }
     }
@@ -211,6 +269,9 @@ impl Config {
         }
         if let Some(v) = get("POSTRIDER_HTTP_LISTEN") {
             self.http.listen = number("POSTRIDER_HTTP_LISTEN", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_HTTPS_LISTEN") {
+            self.https.listen = Some(number("POSTRIDER_HTTPS_LISTEN", &v)?);
         }
         if let Some(v) = get("POSTRIDER_EHLO_NAME") {
             self.smtp.ehlo_name = v;

@@ -1,16 +1,19 @@
 //! `postrider`: one binary. Wiring only: no rule, no SQL, no handler lives here.
 
 mod arenas;
+mod certificate;
 mod cli;
 mod client;
 mod command;
 mod config;
 mod demo;
+mod https;
 mod log;
 mod serve;
 mod sim;
 mod system;
 mod table;
+mod tls_report;
 
 use anyhow::Context;
 use clap::Parser;

@@ -22,7 +22,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let grace = config.engine.grace_seconds;
     let data_dir = config.data_dir.clone();
     let mut system = System::open(config).await?;
-    let address = system.listen().await?;
+    let bound = system.listen().await?;
+    let address = bound.http;
     if let Some(code) = system.store().begin_setup().await? {
         // The one secret that is ever printed: on the console only, valid for 30 minutes (SEC-80).
         println!(
@@ -32,10 +33,22 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         );
     }
     println!("Postrider listens on http://{address}; data in {}", data_dir.display());
+    if let Some(https) = bound.https {
+        println!("HTTPS on {https}");
+    }
     tracing::info!(event = "server.started", http = %address, data = %data_dir.display(), version = env!("CARGO_PKG_VERSION"));
-    let fatal = tokio::select! {
-        told = told_to_end() => { told?; None }
-        why = system.failed() => Some(why),
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let end = told_to_end();
+    tokio::pin!(end);
+    let fatal = loop {
+        tokio::select! {
+            told = &mut end => { told?; break None }
+            why = system.failed() => break Some(why),
+            _ = hang_up.recv() => {
+                tracing::info!(event = "server.reload");
+                system.reload_certificate();
+            }
+        }
     };
     match fatal {
         None => {

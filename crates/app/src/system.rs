@@ -4,11 +4,16 @@ use crate::client::Client;
 use crate::config::Config;
 use anyhow::{Context, bail};
 use axum::Router;
-use postrider_engine::{DnsForFetch, Engine, EngineConfig, Signing, TransportConfig, WebPolicies, Work};
+use postrider_engine::{
+    CertificateConfig, CertificateOrigin, DnsForFetch, Engine, EngineConfig, Signing, TransportConfig, WebPolicies,
+    Work,
+};
 use postrider_fetch::{Cidr, FetchPolicy, Fetcher};
 use postrider_smtp::dnssec::{SecureLookup, TrustedResolver};
 use postrider_smtp::ladder::ClearRetry;
-use postrider_smtp::{AddressPolicy, DnsConfig, DnsResolver, IpRange, NameServer, Roots, TcpDialer, TlsClient};
+use postrider_smtp::{
+    AddressPolicy, CertificateSource, DnsConfig, DnsResolver, IpRange, NameServer, Roots, TcpDialer, TlsClient,
+};
 use postrider_store::clock::{Clock, SystemClock};
 use postrider_store::{Durability, Store, StoreConfig};
 use postrider_web::{Asset, Assets, WebConfig};
@@ -22,7 +27,16 @@ pub struct System {
     store: Store,
     engine: Engine,
     router: Router,
+    certificate: CertificateConfig,
     servers: tokio::task::JoinSet<()>,
+}
+
+/// Where the web side listens.
+pub struct Bound {
+    /// In clear.
+    pub http: SocketAddr,
+    /// Over TLS.
+    pub https: Option<SocketAddr>,
 }
 
 /// The files of the admin application, from the `ui` crate.
@@ -49,7 +63,9 @@ impl System {
         private_folder(&config.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let store = Store::open(store_config(&config, clock.clone())).await?;
-        let engine = Engine::start(engine_config(&config, &store, work)?).await?;
+        let engine_config = engine_config(&config, &store, work)?;
+        let certificate = engine_config.certificate.clone();
+        let engine = Engine::start(engine_config).await?;
         let import_dir = config.data_dir.join("imports");
         let mut web = WebConfig::new(store.clone(), clock, import_dir);
         web.writer = engine.writer();
@@ -59,7 +75,7 @@ impl System {
         web.ready = Arc::new(move || ready.check());
         web.assets = Arc::new(Embedded);
         let router = postrider_web::router(web);
-        Ok(System { config, store, engine, router, servers: tokio::task::JoinSet::new() })
+        Ok(System { config, store, engine, router, certificate, servers: tokio::task::JoinSet::new() })
     }
 
     /// The store, for what only the console may show.
@@ -72,14 +88,37 @@ impl System {
         Client::Here(Box::new(self.router.clone()), None)
     }
 
-    /// Listens on the HTTP address and on the socket of the command line; the address that was bound.
-    pub async fn listen(&mut self) -> anyhow::Result<SocketAddr> {
+    /// Looks at the files of the certificate now.
+    pub fn reload_certificate(&self) {
+        self.certificate.reload.notify_one();
+    }
+
+    /// Listens on the HTTP addresses and on the socket of the command line; the addresses that were bound.
+    pub async fn listen(&mut self) -> anyhow::Result<Bound> {
+        if let CertificateOrigin::Files(files) = &self.certificate.origin {
+            // Later a bad certificate leaves the one before in place; at the start there is none.
+            let pair = files.read(self.store.now()).await.context("could not use the certificate")?;
+            self.certificate.source.replace(pair);
+        }
+        let https = match self.config.https.listen {
+            Some(wanted) => {
+                let (bound, serve) =
+                    crate::https::listen(wanted, &self.certificate.source, self.router.clone()).await?;
+                self.servers.spawn(serve);
+                Some(bound)
+            }
+            None => None,
+        };
         let wanted = self.config.http.listen;
         let http = tokio::net::TcpListener::bind(wanted).await.with_context(|| {
             format!("could not listen on {wanted}: set http.listen (POSTRIDER_HTTP_LISTEN) to a free address")
         })?;
         let address = http.local_addr()?;
-        let service = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        let clear = match https {
+            Some(https) if self.config.https.redirect => self.to_https(https.port()),
+            Some(_) | None => self.router.clone(),
+        };
+        let service = clear.into_make_service_with_connect_info::<SocketAddr>();
         self.servers.spawn(async move {
             if let Err(error) = axum::serve(http, service).await {
                 tracing::error!(event = "http.ended", %error);
@@ -102,7 +141,18 @@ impl System {
                 tracing::error!(event = "socket.ended", %error);
             }
         });
-        Ok(address)
+        Ok(Bound { http: address, https })
+    }
+
+    /// The router in clear, which sends people to https.
+    fn to_https(&self, port: u16) -> Router {
+        let source = self.certificate.source.clone();
+        let names = move || {
+            let names = source.facts().map(|facts| facts.names).unwrap_or_default();
+            // A wildcard is no place to go to.
+            names.into_iter().filter(|name| !name.contains('*')).collect()
+        };
+        postrider_web::https::redirect(self.router.clone(), Arc::new(names), port)
     }
 
     /// Resolves when the engine cannot go on, with the reason.
@@ -172,7 +222,11 @@ fn engine_config(config: &Config, store: &Store, work: Work) -> anyhow::Result<E
         EngineConfig::new(store.clone(), resolver.clone(), Arc::new(dialer), Arc::new(smarthosts), tls, name);
     engine.work = work;
     engine.address_policy = policy;
-    engine.transport = transport(config, resolver)?;
+    let allow = fetched_from(config)?;
+    engine.transport = transport(config, allow.clone(), Arc::clone(&resolver))?;
+    engine.port_probe = Some(config.smtp.port_probe.clone()).filter(|host| !host.is_empty());
+    engine.tls_reports = crate::tls_report::configure(config, allow.clone(), Arc::clone(&resolver))?;
+    engine.certificate = crate::certificate::configure(config, allow, resolver, CertificateSource::empty())?;
     engine.seed = u64::from(std::process::id()) ^ store.now().unsigned_abs();
     engine.limits.signing_threads = config.engine.signing_threads;
     if config.engine.unsigned_for_measurements {
@@ -185,8 +239,16 @@ fn engine_config(config: &Config, store: &Store, work: Work) -> anyhow::Result<E
     Ok(engine)
 }
 
+/// Private ranges that may be fetched from.
+fn fetched_from(config: &Config) -> anyhow::Result<Vec<Cidr>> {
+    let read = |range: &String| {
+        range.parse().with_context(|| format!("could not read the range `{range}` of fetch.allow_private"))
+    };
+    config.fetch.allow_private.iter().map(read).collect()
+}
+
 /// The parts of the TLS ladder that are configured.
-fn transport(config: &Config, resolver: Arc<DnsResolver>) -> anyhow::Result<TransportConfig> {
+fn transport(config: &Config, allow: Vec<Cidr>, resolver: Arc<DnsResolver>) -> anyhow::Result<TransportConfig> {
     let secure = match config.tls.dnssec_resolver {
         None => None,
         // Whoever can change its answers on the way could make any certificate look right.
@@ -200,12 +262,6 @@ fn transport(config: &Config, resolver: Arc<DnsResolver>) -> anyhow::Result<Tran
             Some(lookup)
         }
     };
-    let mut allow = Vec::new();
-    for range in &config.fetch.allow_private {
-        let range: Cidr =
-            range.parse().with_context(|| format!("could not read the range `{range}` of fetch.allow_private"))?;
-        allow.push(range);
-    }
     let policy = FetchPolicy {
         allow,
         // RFC 8461 3.3: policy files are at most 64 KiB, and only https is fetched.

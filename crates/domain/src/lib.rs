@@ -22,5 +22,6 @@ pub mod shaping;
 pub mod steering;
 pub mod stream;
 pub mod suppression;
+pub mod signing_key;
 pub mod warmup;
 mod words;

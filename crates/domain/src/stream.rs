@@ -23,6 +23,16 @@ crate::words! {
 }
 
 crate::words! {
+    /// What the sender of a single message wants of TLS on its way (RFC 8689).
+    pub enum TlsWish {
+        /// REQUIRETLS: every host on the way proves itself and promises the same, or the message comes back.
+        Require = "require",
+        /// `TLS-Required: No`: better in clear than not at all, whatever the recipient's domain asks for.
+        Optional = "optional",
+    }
+}
+
+crate::words! {
     /// How opens and clicks are counted (LAW-10).
     pub enum TrackingMode {
         /// Not at all.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use postrider_smtp::{AddressPolicy, Dialer, Resolver, Timeouts, TlsClient};
 use postrider_store::Store;
 
+use crate::certificate::CertificateConfig;
+use crate::tls_report::TlsReportConfig;
 use crate::transport::TransportConfig;
 
 /// Parts and settings of an engine.
@@ -29,6 +31,12 @@ pub struct EngineConfig {
     pub address_policy: AddressPolicy,
     /// How much TLS recipient domains ask for: MTA-STS, DANE, and one switch.
     pub transport: TransportConfig,
+    /// A host that is greeted to see whether port 25 is open; without it only real mail tells.
+    pub port_probe: Option<String>,
+    /// In whose name reports about TLS are sent to other domains; without it there are none.
+    pub tls_reports: Option<TlsReportConfig>,
+    /// Our own certificate, for the listeners.
+    pub certificate: CertificateConfig,
     /// Seed of every random choice: jitter, order of equal MX hosts.
     pub seed: u64,
     /// What runs.
@@ -58,6 +66,9 @@ impl EngineConfig {
             ehlo_name: ehlo_name.into(),
             address_policy: AddressPolicy::default(),
             transport: TransportConfig::default(),
+            port_probe: None,
+            tls_reports: None,
+            certificate: CertificateConfig::default(),
             seed: 0,
             work: Work::All,
             limits: Limits::default(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postrider_domain::shaping::TlsDemand;
+use postrider_domain::stream::TlsWish;
 use postrider_mail::Stage;
 use postrider_mail::reply::Reply;
 use postrider_smtp::ladder::Demand;
@@ -19,6 +20,7 @@ use crate::judge::{self, Ended};
 use crate::plan::Source;
 use crate::render::Ready;
 use crate::scheduler::Handed;
+use crate::transport::wished;
 
 /// A connection that gave deliveries back asks for others after this time.
 const GIVE_BACK: Duration = Duration::from_millis(50);
@@ -59,9 +61,9 @@ impl Courier {
                     }
                     Err(unreached) => {
                         // The connection would have carried all of this domain: its failure is an attempt of each.
-                        let domain = first.row.domain.clone();
+                        let (domain, tls) = (first.row.domain.clone(), first.row.tls);
                         let (failed, rest): (Vec<Handed>, Vec<Handed>) =
-                            batch.into_iter().partition(|h| h.row.domain == domain);
+                            batch.into_iter().partition(|h| h.row.domain == domain && h.row.tls == tls);
                         for handed in failed {
                             self.settle_unreached(&handed, &unreached, begun);
                         }
@@ -95,6 +97,7 @@ impl Courier {
             // The profile of the site, or the workspace, forbids clear text.
             policy.demand = Demand::Encrypted;
         }
+        policy.demand = wished(policy.demand, handed.row.tls);
         let most = self.host_limit.min(self.manner.per_connection);
         let most = shared.config.limits.messages_per_connection.min(most).max(1);
         if let Some(open) = &mut self.open {
@@ -120,7 +123,10 @@ impl Courier {
                 Ok(())
             }
             Err(unreached) => {
-                self.kit.scheduler.heed(&self.place, &unreached.ended);
+                // What one message asks for beyond its domain says nothing about the site.
+                if handed.row.tls != Some(TlsWish::Require) {
+                    self.kit.scheduler.heed(&self.place, &unreached.ended);
+                }
                 Err(unreached)
             }
         }

@@ -6,7 +6,7 @@
 //! code       the closed list of findings with state, meaning and remedy     look      questions with a limit of time
 //! spf        SPF of a name, counted as RFC 7208 4.6.4 counts                policy    DMARC by RFC 9989's tree walk
 //! identity   DKIM keys and the return-path                                  host      EHLO name, PTR, public host
-//! records    the records to publish, one by one, as the pages show them
+//! records    the records to publish, one by one, as the pages show them    port    port 25 of others
 //! ```
 
 mod code;
@@ -14,17 +14,21 @@ mod host;
 mod identity;
 mod look;
 mod policy;
+mod port;
 mod records;
 mod spf;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use postrider_domain::egress::SourceState;
 use postrider_domain::id::{DomainId, WorkspaceId};
 use postrider_domain::route::RouteKind;
+use postrider_domain::signing_key::{KeyState, OLD_MS};
 use postrider_mail::mailbox::DomainName;
 use postrider_store::StoreError;
-use postrider_store::domain::SendingDomain;
+use postrider_store::domain::{DkimKey, SendingDomain};
+use postrider_store::egress::EgressSource;
 use postrider_store::inquiry::Inquiry;
 use serde_json::{Value, json};
 
@@ -33,6 +37,8 @@ pub use code::{FindingCode, FindingState};
 use crate::shared::Shared;
 use look::Look;
 
+/// More egress sources are not looked at.
+const MOST_SOURCES: usize = 32;
 /// How many domains are looked at together when the doctor asks.
 const TOGETHER: usize = 8;
 /// The doctor's answer for all domains is cut off after this time: a person waits for it.
@@ -92,19 +98,39 @@ pub(crate) struct Subject {
     return_path: DomainName,
     /// Selector and TXT record of the keys that sign.
     keys: Vec<(String, String)>,
+    /// The other keys that have a record to look after.
+    others: Vec<OtherKey>,
+    /// Keys that have signed for longer than they should.
+    old: Vec<String>,
     leaves: Leaves,
     /// Where reports and clicks of the workspace come to.
     public_url: String,
 }
 
+/// A key that does not sign.
+pub(crate) struct OtherKey {
+    selector: String,
+    record: String,
+    state: KeyState,
+}
+
 impl Subject {
-    fn of(domain: &SendingDomain, leaves: Leaves, public_url: &str) -> Option<Subject> {
-        let active = domain.keys.iter().filter(|key| key.retired_at.is_none());
+    fn of(domain: &SendingDomain, leaves: Leaves, public_url: &str, now: i64) -> Option<Subject> {
+        let others = domain.keys.iter().filter_map(|key| match key.state(now) {
+            KeyState::Active | KeyState::Revoked => None,
+            state @ (KeyState::Pending | KeyState::Retired | KeyState::Revocable) => {
+                Some(OtherKey { selector: key.selector.clone(), record: key.public_txt.clone(), state })
+            }
+        });
+        let is_old = |key: &&DkimKey| key.signs() && key.activated_at.is_some_and(|since| now - since > OLD_MS);
+        let active = domain.keys.iter().filter(|key| key.signs());
         Some(Subject {
             name: DomainName::parse(&domain.name).ok()?,
             return_path: DomainName::parse(&domain.return_path_host).ok()?,
             keys: active.map(|key| (key.selector.clone(), key.public_txt.clone())).collect(),
             leaves,
+            others: others.collect(),
+            old: domain.keys.iter().filter(is_old).map(|key| key.selector.clone()).collect(),
             public_url: public_url.to_owned(),
         })
     }
@@ -158,13 +184,19 @@ pub(crate) async fn check_domain(shared: &Shared, inquiry: &Inquiry) -> Result<V
     let domain = shared.store.domain(workspace, id).await?;
     let place = shared.store.workspace(workspace).await?;
     let leaves = leaves(shared, workspace).await?;
-    let subject = Subject::of(&domain, leaves, &place.public_url).ok_or(StoreError::NotFound { what: "domain" })?;
+    let subject =
+        Subject::of(&domain, leaves, &place.public_url, shared.now()).ok_or(StoreError::NotFound { what: "domain" })?;
     let look = Look::new(shared.config.resolver.as_ref());
     let wanted = inquiry.args["records"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let host = host::check(&look, &shared.config.ehlo_name, leaves).await;
-    let (own, records) = tokio::join!(examine(&look, &subject, &host.addresses), records::compare(&look, wanted));
+    let host = this_host(shared, &look, leaves).await?;
+    let (own, records, port) = tokio::join!(
+        examine(&look, &subject, &host.addresses),
+        records::compare(&look, wanted),
+        port::check(shared, leaves)
+    );
     let mut findings = host.findings;
     findings.extend(own);
+    findings.extend(port);
     once(&mut findings);
     let worst = findings.iter().map(|finding| finding.code.row().state).min();
     let answer = json!({
@@ -177,6 +209,22 @@ pub(crate) async fn check_domain(shared: &Shared, inquiry: &Inquiry) -> Result<V
     });
     shared.store.domain_checked(workspace, id, &answer).await?;
     Ok(answer)
+}
+
+/// This host under its own name, and every egress source that takes mail.
+async fn this_host(shared: &Shared, look: &Look<'_>, leaves: Leaves) -> Result<host::Host, StoreError> {
+    let mut found = host::check(look, &shared.config.ehlo_name, leaves).await;
+    match leaves {
+        Leaves::ThroughRelays => {}
+        Leaves::Directly => {
+            let sources = shared.store.egress_sources().await?;
+            let takes = |source: &&EgressSource| source.settings.state != SourceState::Off;
+            for source in sources.iter().filter(takes).take(MOST_SOURCES) {
+                host::source(look, &source.settings, &mut found).await;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The light of a whole domain: notes do not count.
@@ -198,7 +246,8 @@ pub(crate) async fn for_doctor(shared: &Shared) -> Result<Vec<Value>, StoreError
             continue;
         }
         let leaves = leaves(shared, workspace.id).await?;
-        subjects.extend(domains.iter().filter_map(|domain| Subject::of(domain, leaves, &workspace.public_url)));
+        let now = shared.now();
+        subjects.extend(domains.iter().filter_map(|domain| Subject::of(domain, leaves, &workspace.public_url, now)));
     }
     if subjects.is_empty() {
         return Ok(Vec::new());
@@ -207,11 +256,15 @@ pub(crate) async fn for_doctor(shared: &Shared) -> Result<Vec<Value>, StoreError
     let leaves = if direct { Leaves::Directly } else { Leaves::ThroughRelays };
     let until = tokio::time::Instant::now() + DOCTOR;
     let ehlo = &shared.config.ehlo_name;
-    let host = tokio::time::timeout_at(until, host::check(&look, ehlo, leaves)).await.unwrap_or_else(|_| {
-        let finding = Finding::new(FindingCode::DnsSilent, ehlo.clone(), "not looked at in time");
-        host::Host { addresses: Vec::new(), findings: vec![finding] }
-    });
-    let mut lines: Vec<Value> = host.findings.iter().map(|finding| line(finding, None)).collect();
+    let host = match tokio::time::timeout_at(until, this_host(shared, &look, leaves)).await {
+        Ok(host) => host?,
+        Err(_) => {
+            let finding = Finding::new(FindingCode::DnsSilent, ehlo.clone(), "not looked at in time");
+            host::Host { addresses: Vec::new(), findings: vec![finding] }
+        }
+    };
+    let port = port::check(shared, leaves).await;
+    let mut lines: Vec<Value> = host.findings.iter().chain(port.as_ref()).map(|finding| line(finding, None)).collect();
     let mut told: BTreeSet<(FindingCode, String)> = BTreeSet::new();
     for part in subjects.chunks(TOGETHER) {
         let all = part.iter().map(|subject| examine(&look, subject, &host.addresses));

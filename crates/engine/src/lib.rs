@@ -14,10 +14,13 @@
 //! resolve_sites  from domains to sites          import      contacts from a file
 //! inquiry      what a person waits for          retention   what is thrown away
 //! domain_check what DNS says of our own domains
-//! transport    how much TLS a domain asks for
+//! transport    how much TLS a domain asks for    certificate  our own certificate, kept fresh
+//! tls_report   what TLS with a domain came to, told to its owner
+//! key_watch    new DKIM keys sign when DNS has them, old ones are taken back
 //! ```
 
 mod book;
+mod certificate;
 mod clock_work;
 mod config;
 mod connections;
@@ -30,6 +33,7 @@ mod freeze;
 mod import;
 mod inquiry;
 mod judge;
+mod key_watch;
 mod landing;
 mod limits;
 mod metrics;
@@ -43,11 +47,14 @@ mod scheduler;
 mod shared;
 mod sites;
 mod steer;
+mod tls_report;
 mod transport;
 mod workshop;
 
+pub use certificate::{AcmeConfig, CertificateConfig, CertificateFiles, CertificateOrigin, ExternalAccount};
 pub use config::{EngineConfig, Limits, Signing, Times, Work};
 pub use domain_check::{FindingCode, FindingState};
 pub use plan::{Waiting, WaitingFor};
 pub use run::{Engine, MetricsText, Readiness, ShutdownReport, StartError};
+pub use tls_report::{PATIENCE as TLS_REPORT_PATIENCE, TlsReportConfig};
 pub use transport::{DnsForFetch, PolicyFault, PolicySource, TransportConfig, WebPolicies};

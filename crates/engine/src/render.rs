@@ -65,26 +65,33 @@ pub(crate) fn make(order: &Order) -> Result<Ready, Unmakable> {
         Text::Version { .. } => render(order, &recipient, link)?,
         Text::Whole { bytes, .. } => bytes.as_ref().clone(),
     };
-    let (message, dkim_key) = match order.signing {
-        // The relay rewrites what a signature of ours would cover.
-        Signing::On if !order.plan.route.settings.signing.is_ours() => (unsigned, None),
-        Signing::On => {
-            let mut message = order.identity.signer.sign(&unsigned, order.first_try_at)?;
-            message.extend_from_slice(&unsigned);
-            (message, Some(order.identity.key))
-        }
-        Signing::OffForMeasurements => (unsigned, None),
-    };
-    let mut stuffed = Vec::new();
-    stuffing::stuff(&message, &mut stuffed)?;
-    let envelope = Envelope {
+    let mut envelope = Envelope {
         reverse_path: Some(return_path(order, link)?),
         forward_path: recipient,
-        size: message.len() as u64,
+        size: 0,
         smtputf8: false,
         require_tls: false,
     };
+    let (message, dkim_key) = match order.signing {
+        // The relay rewrites what a signature of ours would cover.
+        Signing::On if !order.plan.route.settings.signing.is_ours() => (unsigned, None),
+        Signing::On => (sign(order, unsigned, &envelope)?, Some(order.identity.key)),
+        Signing::OffForMeasurements => (unsigned, None),
+    };
+    envelope.size = message.len() as u64;
+    // Few lines begin with a dot: the copy seldom has to grow.
+    let mut stuffed = Vec::with_capacity(message.len() + message.len() / 64 + 64);
+    stuffing::stuff(&message, &mut stuffed)?;
     Ok(Ready { stuffed, envelope, first_try_at: order.first_try_at, dkim_key, link_key: link.id() })
+}
+
+/// The message with its signature in front. The one place where signatures are made: at the attempt, for one recipient, with
+/// what MAIL and RCPT will say (docs/decisions/0012). The row keeps key and time, so a retry makes the same bytes.
+fn sign(order: &Order, message: Vec<u8>, _envelope: &Envelope) -> Result<Vec<u8>, Unmakable> {
+    // DKIM (RFC 6376) covers the message alone; DKIM2 will cover the envelope, too.
+    let mut signed = order.identity.signer.sign(&message, order.first_try_at)?;
+    signed.extend_from_slice(&message);
+    Ok(signed)
 }
 
 /// The reverse-path of a delivery: a signed token at the domain's return-path host (RFC 5321 4.4).

@@ -106,6 +106,9 @@ impl Engine {
                 tasks.push(tokio::spawn(crate::steer::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(node::watch(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(crate::transport::Transport::run(Arc::clone(&shared))));
+                tasks.push(tokio::spawn(crate::certificate::run(Arc::clone(&shared))));
+                tasks.push(tokio::spawn(crate::tls_report::run(Arc::clone(&shared))));
+                tasks.push(tokio::spawn(crate::key_watch::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(clock_work::run(Arc::clone(&shared), Arc::clone(&scheduler), book)));
             }
             Work::WithoutSending => {}

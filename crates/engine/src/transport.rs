@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use postrider_domain::id::WorkspaceId;
 use postrider_domain::route::{RouteKind, TlsDemand, TlsMode as RouteTls};
+use postrider_domain::stream::TlsWish;
 use postrider_smtp::dane::Dane;
 use postrider_smtp::dnssec::{MxSecurity, SecureLookup};
 use postrider_smtp::ladder::{ClearRetry, Demand, DomainPolicy, HostFacts, NameTrust};
@@ -188,6 +189,18 @@ async fn sweep(shared: &Shared, today: i64) {
     }
 }
 
+/// What is asked of TLS for one message: its sender's wish beside what the operator and the recipient's domain ask for.
+pub(crate) const fn wished(demand: Demand, wish: Option<TlsWish>) -> Demand {
+    match (wish, demand) {
+        (None, demand) => demand,
+        // RFC 8689 4.3: nothing of ours may weaken it, and with it the header field counts for nothing.
+        (Some(TlsWish::Require), _) => Demand::RequireTls,
+        // RFC 8689 5 sets aside what the recipient's domain publishes. What the operator asks for stands.
+        (Some(TlsWish::Optional), Demand::Ladder) => Demand::Opportunistic,
+        (Some(TlsWish::Optional), demand) => demand,
+    }
+}
+
 const fn demand(word: TlsDemand) -> Demand {
     match word {
         TlsDemand::Encrypted => Demand::Encrypted,
@@ -200,4 +213,19 @@ const fn demand(word: TlsDemand) -> Demand {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_for_tls_wins_and_a_wish_for_none_sets_only_the_domain_aside() {
+        for asked in Demand::ALL {
+            assert_eq!(wished(asked, None), asked);
+            assert_eq!(wished(asked, Some(TlsWish::Require)), Demand::RequireTls);
+            let relaxed = if asked == Demand::Ladder { Demand::Opportunistic } else { asked };
+            assert_eq!(wished(asked, Some(TlsWish::Optional)), relaxed);
+        }
+    }
 }

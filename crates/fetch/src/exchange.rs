@@ -38,6 +38,11 @@ impl FetchRequest {
         Self { method: Method::GET, url: url.into(), headers: Vec::new(), body: Bytes::new(), redirects: 0 }
     }
 
+    /// A HEAD: what a GET would answer, without its body.
+    pub fn head(url: impl Into<String>) -> Self {
+        Self { method: Method::HEAD, ..Self::get(url) }
+    }
+
     /// A POST with a body of the given media type.
     pub fn post(url: impl Into<String>, media_type: &str, body: impl Into<Bytes>) -> Self {
         Self { method: Method::POST, url: url.into(), headers: Vec::new(), body: body.into(), redirects: 0 }

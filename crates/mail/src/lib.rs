@@ -19,6 +19,7 @@ pub mod report;
 pub mod request;
 pub mod stage;
 pub mod stuffing;
+pub mod tls_required;
 pub mod token;
 
 mod base32;

@@ -188,7 +188,7 @@ impl Why {
             Why::StsEnforce => "MTA-STS enforce",
             Why::StsTesting => "unauthenticated: MTA-STS testing",
             Why::RequireTls => "REQUIRETLS",
-            Why::Rule => "rule for this domain",
+            Why::Rule => "rule for this domain or message",
         }
     }
 }

@@ -9,9 +9,11 @@
 //! dane, dnssec   TLSA records and who vouches for them   sts     MTA-STS policies as text
 //! ladder         how much TLS a host must show, and what follows; secure runs it, tls_report counts it
 //! client         one connection's dialogue as a value    server  the other side of it
+//! certificate    our own certificate and key, as listeners show it
 //! testing        scripted peers for tests
 //! ```
 
+pub mod certificate;
 pub mod client;
 pub mod dane;
 pub mod dial;
@@ -29,6 +31,7 @@ pub mod tls_report;
 
 mod dns_cache;
 
+pub use certificate::{CertificateFacts, CertificateFault, CertificatePair, CertificateSource};
 pub use client::{
     Capabilities, Connection, Credentials, Envelope, Failure, FailureKind, OpenParams, Timeouts, TlsFailure,
 };

@@ -7,6 +7,7 @@ use postrider_domain::queue::Ledger;
 use serde::Serialize;
 
 use crate::Store;
+use crate::domain::DkimKey;
 use crate::error::Result;
 use crate::ledger::LedgerReport;
 use crate::sql::{args, sql};
@@ -147,7 +148,7 @@ impl Store {
             .domains(id)
             .await?
             .into_iter()
-            .partition(|domain| domain.keys.iter().any(|key| key.retired_at.is_none()));
+            .partition(|domain| domain.keys.iter().any(DkimKey::signs));
         Ok(WorkspaceFacts {
             id,
             name,

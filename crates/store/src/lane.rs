@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use postrider_domain::campaign::CampaignState;
 use postrider_domain::id::{CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId, MessageId, RouteId, VersionId, WorkspaceId};
-use postrider_domain::stream::{Stream, TrackingMode};
+use postrider_domain::stream::{Stream, TlsWish, TrackingMode};
 
 use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
@@ -92,6 +92,8 @@ pub struct QueueRow {
     pub stream: Stream,
     /// How opens and clicks are counted.
     pub tracking: TrackingMode,
+    /// What the sender of a single message wants of TLS.
+    pub tls: Option<TlsWish>,
     /// The From domain of a single message, lowercase; that of a campaign is in its version.
     pub from_domain: Option<String>,
 }
@@ -234,10 +236,10 @@ impl Store {
                 sql!(
                     "SELECT {pack p.delivery_id, p.workspace_id, p.ready_at, p.attempts, p.max_attempts, p.first_try_at, \
                                   p.dkim_key_id, p.link_key, p.expires_at, p.mailbox, p.mailbox_norm, p.domain, p.contact_id, \
-                                  p.campaign_id, p.message_id, p.version_id, p.vars, p.stream, p.tracking, p.from_mailbox} AS packed \
+                                  p.campaign_id, p.message_id, p.version_id, p.vars, p.stream, p.tracking, p.tls_wish, p.from_mailbox} AS packed \
                      FROM (SELECT q.delivery_id, q.workspace_id, q.ready_at, q.attempts, q.first_try_at, q.dkim_key_id, q.link_key, \
                               q.expires_at, d.max_attempts, d.mailbox, d.mailbox_norm, d.domain, d.contact_id, d.campaign_id, \
-                              d.message_id, d.version_id, {json d.vars} AS vars, d.stream, d.tracking, \
+                              d.message_id, d.version_id, {json d.vars} AS vars, d.stream, d.tracking, d.tls_wish, \
                               (SELECT m.from_mailbox FROM message m WHERE m.id = d.message_id) AS from_mailbox \
                        FROM queue q JOIN delivery d ON d.id = q.delivery_id \
                        WHERE q.lane_id = $1 AND (q.ready_at, q.delivery_id) > ($2, $3) AND q.ready_at <= $4 \
@@ -302,6 +304,7 @@ struct Packed {
     vars: Option<Vars>,
     stream: Stream,
     tracking: TrackingMode,
+    tls: Option<TlsWish>,
     from: Option<String>,
 }
 
@@ -341,6 +344,7 @@ fn queue_row(row: Packed) -> Result<QueueRow> {
         vars,
         stream: row.stream,
         tracking: row.tracking,
+        tls: row.tls,
         from_domain: row.from.and_then(|from| Some(from.rsplit_once('@')?.1.to_ascii_lowercase())),
     })
 }

@@ -70,7 +70,7 @@ impl Store {
                 .opt(
                     sql!(
                         "SELECT k.id FROM domain d JOIN dkim_key k ON k.domain_id = d.id \
-                         WHERE d.workspace_id = $1 AND d.name = $2 AND k.retired_at IS NULL LIMIT 1"
+                         WHERE d.workspace_id = $1 AND d.name = $2 AND k.activated_at IS NOT NULL AND k.retired_at IS NULL LIMIT 1"
                     ),
                     args![workspace, from.domain().as_str()],
                 )

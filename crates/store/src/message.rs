@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use postrider_domain::id::{ApiKeyId, CampaignId, ContactId, DeliveryId, MessageId, VersionId, WorkspaceId};
-use postrider_domain::stream::{Stream, TrackingMode};
+use postrider_domain::stream::{Stream, TlsWish, TrackingMode};
 use serde_json::json;
 
 use crate::bell::Topic;
@@ -72,6 +72,8 @@ pub struct NewMessage {
     pub expires_at: Option<i64>,
     /// The site of its lane: [`crate::lane::UNRESOLVED`] or `route:<id>`.
     pub site: String,
+    /// What its sender wants of TLS (RFC 8689).
+    pub tls: Option<TlsWish>,
     /// Completes an Idempotency-Key in the same transaction.
     pub answer: Option<StoredAnswer>,
 }
@@ -151,10 +153,10 @@ pub(crate) async fn accept(
     tx.execute(
         sql!(
             "INSERT INTO delivery (id, workspace_id, message_id, contact_id, version_id, mailbox, mailbox_norm, domain, digest, \
-                                   stream, tracking, attempts, max_attempts) \
-             SELECT r.i, r.w, r.m, r.c, r.v, r.b, r.bn, r.d, {unhex r.h}, r.s, r.t, 0, r.x \
+                                   stream, tracking, attempts, max_attempts, tls_wish) \
+             SELECT r.i, r.w, r.m, r.c, r.v, r.b, r.bn, r.d, {unhex r.h}, r.s, r.t, 0, r.x, r.l \
              FROM {rows $1 (i bigint, w bigint, m bigint, c bigint, v bigint, b text, bn text, d text, h text, s text, t text, \
-                            x bigint)} r"
+                            x bigint, l text)} r"
         ),
         args![serde_json::Value::Array(deliveries)],
     )
@@ -183,6 +185,7 @@ fn delivery_row(message: &NewMessage, r: &Recipient, digest: &[u8; 32]) -> serde
         "i": r.delivery.get(), "w": message.workspace.get(), "m": message.id.get(), "c": r.contact.map(ContactId::get),
         "v": message.version.map(VersionId::get), "b": r.mailbox, "bn": r.mailbox_norm, "d": r.domain,
         "h": hex(digest), "s": message.stream.as_str(), "t": TrackingMode::None.as_str(), "x": message.max_attempts,
+        "l": message.tls.map(TlsWish::as_str),
     })
 }
 

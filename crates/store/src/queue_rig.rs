@@ -178,6 +178,7 @@ pub(crate) fn message(store: &Store, workspace: WorkspaceId, to: &[&str]) -> New
         max_attempts: 35,
         expires_at: None,
         site: "unresolved".into(),
+        tls: None,
         answer: None,
     }
 }

@@ -356,6 +356,7 @@ pub async fn send_test(
             max_attempts: policy.max_attempts,
             expires_at: Some(now + policy.lifetime_ms),
             site: site.clone(),
+            tls: None,
             answer: None,
         };
         accept(web, new).await?;

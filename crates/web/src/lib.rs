@@ -25,6 +25,7 @@ mod figures;
 pub mod form;
 mod guard;
 mod health;
+pub mod https;
 mod idempotency;
 pub mod input;
 mod launch;

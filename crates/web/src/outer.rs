@@ -36,7 +36,11 @@ async fn around(State(web): State<Web>, mut request: Request, next: Next) -> Res
     let local = request.extensions().get::<LocalAdmin>().is_some();
     let path = request.uri().path();
     // The files of the admin application say nothing about this server, and set-up begins in it.
-    let early = local || BEFORE_SETUP.contains(&path) || (matched.is_none() && !path.starts_with("/api/"));
+    let early = local
+        || BEFORE_SETUP.contains(&path)
+        // A certificate is there before anybody types a password.
+        || path.starts_with(crate::https::CHALLENGES)
+        || (matched.is_none() && !path.starts_with("/api/"));
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(web.clone());
     let open = if early { Ok(true) } else { web.is_set_up().await };

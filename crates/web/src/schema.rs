@@ -156,7 +156,7 @@ closed! {
     access::Scope, access::Role, campaign::Severity, campaign::CampaignState, campaign::Objective,
     campaign::BodyFormat, consent::PurposeKind, consent::ConsentState, consent::LegalBasis, consent::LedgerKind,
     bounce::BounceClass, contact::AddressState, egress::SourceState, gate::Withheld, import::ImportState, outcome::AttemptResult, outcome::OutcomeKind,
-    outcome::ReportStatus, queue::QueueState, route::ExclusionPolicy, route::RouteKind, route::Signing, route::TlsDemand, route::TlsMode, stream::Stream, stream::InDoubtPolicy,
+    outcome::ReportStatus, queue::QueueState, route::ExclusionPolicy, route::RouteKind, route::Signing, route::TlsDemand, route::TlsMode, signing_key::KeyState, stream::Stream, stream::InDoubtPolicy,
     stream::TrackingMode, suppression::SuppressionReason, suppression::SuppressionScope,
 }
 

@@ -52,6 +52,13 @@ pub async fn run(client: &Client, show: Show, command: DomainCommand) -> anyhow:
                 format!("{}\n{}", table::table(&["state", "type", "name", "detail"], &rows), findings(&a["answer"]))
             });
         }
+        DomainCommand::NewKey { domain, at_once } => {
+            let id = find(client, "/api/v1/domains", "sending domain", "dom", &domain).await?;
+            let made = client.post(&format!("/api/v1/domains/{id}/keys?at_once={at_once}"), &Value::Null).await?;
+            show.print(&made, |d| {
+                format!("Publish these records; those that are there already stay:\n\n{}", records(d))
+            });
+        }
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub async fn run(mut config: Config, data_given: bool, show: Show, args: DemoArg
     let data_dir = config.data_dir.clone();
     let grace = config.engine.grace_seconds;
     let mut system = System::open(config).await?;
-    let address = system.listen().await?;
+    let address = system.listen().await?.http;
     let told = tell(
         show,
         &format!(

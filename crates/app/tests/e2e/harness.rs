@@ -126,10 +126,15 @@ impl Site {
 
     /// Starts the server and waits until it is ready.
     pub fn serve(&mut self) {
+        self.serve_with(&["serve"]);
+    }
+
+    /// Starts the server with these words and waits until it is ready.
+    pub fn serve_with(&mut self, words: &[&str]) {
         assert!(self.server.is_none(), "already running");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).expect("a log");
         let child = self
-            .command(&["serve"])
+            .command(words)
             .stdout(log.try_clone().expect("cloned"))
             .stderr(log)
             .spawn()
@@ -171,6 +176,12 @@ impl Site {
         let pid = server.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         server.0.wait().expect("reaped").code()
+    }
+
+    /// SIGHUP: settings that can be read again are.
+    pub fn hang_up(&self) {
+        let pid = self.server.as_ref().expect("running").0.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs").success());
     }
 
     /// Everything that the server printed.

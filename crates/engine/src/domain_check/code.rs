@@ -57,6 +57,14 @@ postrider_domain::words! {
         DkimTesting = "dkim_testing",
         /// The record does not allow our signatures.
         DkimForbids = "dkim_forbids",
+        /// A new key waits for its record.
+        DkimPending = "dkim_pending",
+        /// The record of a key that signed messages on their way is gone.
+        DkimGone = "dkim_gone",
+        /// A key that nobody needs any more is still published.
+        DkimRevocable = "dkim_revocable",
+        /// A key has signed for too long.
+        DkimOld = "dkim_old",
         /// There is no DMARC policy.
         DmarcMissing = "dmarc_missing",
         /// There are several.
@@ -91,6 +99,8 @@ postrider_domain::words! {
         BehindRelay = "behind_relay",
         /// The port of MX hosts was not tried.
         PortNotProbed = "port_not_probed",
+        /// The port of MX hosts cannot be reached.
+        PortBlocked = "port_blocked",
         /// The public host has no address.
         PublicHostMissing = "public_host_missing",
         /// There is no public host to look at.
@@ -236,6 +246,24 @@ impl FindingCode {
             C::DkimForbids => {
                 (Red, "a record that allows SHA-256 and mail", "Remove the tags h= and s= from the record.")
             }
+            C::DkimPending => (
+                Note,
+                "the record of the new key",
+                "Publish the record that the page of the domain shows: the key signs when it has been there for an hour.",
+            ),
+            C::DkimGone => (
+                Amber,
+                "the record of the key before",
+                "Publish it again until the time that the page of the domain shows: messages that it signed are on their way.",
+            ),
+            C::DkimRevocable => {
+                (Note, "an empty p=", "Replace the record by v=DKIM1; p= so that nobody can use the old key any more.")
+            }
+            C::DkimOld => (
+                Note,
+                "a key of the last twelve months",
+                "Make a new key on the page of the domain and publish its record beside the old one.",
+            ),
             C::DmarcMissing => (
                 Red,
                 "a DMARC policy",
@@ -312,6 +340,11 @@ impl FindingCode {
                 Note,
                 "port 25 to the outside",
                 "If a test message waits with time-outs, ask the hosting provider to open port 25 or use a relay.",
+            ),
+            C::PortBlocked => (
+                Amber,
+                "a greeting of the host named by smtp.port_probe",
+                "Ask the hosting provider to open port 25 to the outside, or send through a relay.",
             ),
             C::PublicHostMissing => (
                 Red,

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use postrider_domain::egress::SourceSettings;
 use postrider_mail::dns_record::others::CaaRecord;
 use postrider_mail::mailbox::DomainName;
 use postrider_smtp::AddressPolicy;
@@ -30,8 +31,7 @@ pub(super) async fn check(look: &Look<'_>, ehlo: &str, leaves: Leaves) -> Host {
             return Host { addresses: Vec::new(), findings: vec![finding] };
         }
     }
-    let text = "no connection to port 25 was tried";
-    let mut findings = vec![Finding::new(FindingCode::PortNotProbed, ehlo, text)];
+    let mut findings = Vec::new();
     let usable = DomainName::parse(ehlo).is_ok_and(|name| name.as_str().contains('.'));
     let found = if usable { look.addresses(ehlo).await } else { Ok(Vec::new()) };
     let found = match found {
@@ -59,6 +59,36 @@ pub(super) async fn check(look: &Look<'_>, ehlo: &str, leaves: Leaves) -> Host {
         findings.extend(spf::of_ehlo(look, ehlo).await);
     }
     Host { addresses, findings }
+}
+
+/// An egress source: its own addresses with the name that it says, which both must lead to each other (SR-1).
+pub(super) async fn source(look: &Look<'_>, source: &SourceSettings, host: &mut Host) {
+    let ehlo = source.ehlo_name.as_str();
+    let own = [source.ipv4.map(IpAddr::V4), source.ipv6.map(IpAddr::V6)];
+    let public = AddressPolicy::default();
+    let (addresses, private): (Vec<IpAddr>, Vec<IpAddr>) =
+        own.into_iter().flatten().partition(|address| is_public(&public, *address));
+    if let (true, Some(private)) = (addresses.is_empty(), private.first()) {
+        // What it looks like from outside is not known here.
+        host.findings.push(Finding::new(FindingCode::EhloPrivate, ehlo, private.to_string()));
+        return;
+    }
+    match look.addresses(ehlo).await {
+        Err(silent) => host.findings.push(silent.finding(ehlo)),
+        Ok(found) if !addresses.iter().all(|address| found.contains(address)) => {
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let found = if found.is_empty() { "neither A nor AAAA record".to_owned() } else { found.join(", ") };
+            let want: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let finding = Finding::new(FindingCode::EhloNoAddress, ehlo, found);
+            host.findings.push(finding.wanting(format!("the addresses of the source: {}", want.join(", "))));
+        }
+        Ok(_) => {}
+    }
+    for address in &addresses {
+        host.findings.extend(round_trip(look, ehlo, *address).await);
+    }
+    host.findings.extend(spf::of_ehlo(look, ehlo).await);
+    host.addresses.extend(addresses);
 }
 
 /// Documentation ranges are as good as public ones here: they stand for them in rehearsals.

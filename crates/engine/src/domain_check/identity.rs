@@ -1,12 +1,13 @@
 //! Who we say we are: DKIM keys, the return-path host, and the optional records around it. Must not know this host.
 
+use postrider_domain::signing_key::KeyState;
 use postrider_mail::dns_record::dkim_key::{DkimKeyRecord, KeyType};
 use postrider_mail::dns_record::others::{BimiRecord, StsRecord, TlsReportRecord};
 use postrider_mail::mailbox::DomainName;
 use postrider_smtp::MxAnswer;
 
 use super::look::Look;
-use super::{Finding, FindingCode, Subject};
+use super::{Finding, FindingCode, OtherKey, Subject};
 
 /// The key of each active selector.
 pub(super) async fn keys(look: &Look<'_>, subject: &Subject) -> Vec<Finding> {
@@ -21,7 +22,42 @@ pub(super) async fn keys(look: &Look<'_>, subject: &Subject) -> Vec<Finding> {
             Ok(found) => findings.extend(key(&name, &found, ours)),
         }
     }
+    for selector in &subject.old {
+        let name = format!("{selector}._domainkey.{}", subject.name);
+        findings.push(Finding::new(FindingCode::DkimOld, name, "it has signed for more than a year"));
+    }
+    for other in &subject.others {
+        let name = format!("{}._domainkey.{}", other.selector, subject.name);
+        // What DNS does not tell about a key that does not sign is no trouble now.
+        let Ok(found) = look.txt(&name).await else { continue };
+        findings.extend(waiting(&name, &found, other));
+    }
     findings
+}
+
+/// A key that does not sign yet, or no more.
+fn waiting(name: &str, found: &[String], other: &OtherKey) -> Option<Finding> {
+    let same = match (found, DkimKeyRecord::parse(&other.record)) {
+        ([text], Ok(own)) => {
+            DkimKeyRecord::parse(text).is_ok_and(|record| record.key == own.key && record.kind == own.kind)
+        }
+        (_, _) => false,
+    };
+    let shown = if found.is_empty() { "no TXT record".to_owned() } else { found.join(" and ") };
+    match (other.state, same) {
+        (KeyState::Pending, true) => {
+            Some(Finding::new(FindingCode::DkimPending, name, "its record is there: it signs within the hour"))
+        }
+        (KeyState::Pending, false) => {
+            Some(Finding::new(FindingCode::DkimPending, name, shown).wanting(other.record.clone()))
+        }
+        (KeyState::Retired, false) => {
+            Some(Finding::new(FindingCode::DkimGone, name, shown).wanting(other.record.clone()))
+        }
+        // A name without records says as much as an empty p=.
+        (KeyState::Revocable, _) if !found.is_empty() => Some(Finding::new(FindingCode::DkimRevocable, name, shown)),
+        (KeyState::Retired | KeyState::Revocable | KeyState::Active | KeyState::Revoked, _) => None,
+    }
 }
 
 fn key(name: &str, found: &[String], ours: &str) -> Vec<Finding> {

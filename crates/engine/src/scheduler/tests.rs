@@ -173,6 +173,7 @@ pub(super) fn row(n: i64, plan: &Plan) -> QueueRow {
         vars: None,
         stream: plan.stream,
         tracking: TrackingMode::None,
+        tls: None,
         from_domain: None,
     }
 }

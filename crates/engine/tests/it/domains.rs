@@ -15,7 +15,12 @@ use serde_json::{Value, json};
 use crate::on_both;
 use crate::rig::{CONSOLE, Rig};
 
-on_both!(twelve_planted_faults_are_named_and_no_other, a_check_is_kept_and_silence_is_not_red);
+on_both!(
+    twelve_planted_faults_are_named_and_no_other,
+    a_check_is_kept_and_silence_is_not_red,
+    port_25_is_known_from_mail_or_from_a_host_of_ones_own,
+    sources_are_looked_at_by_their_own_addresses,
+);
 
 const EHLO: &str = "sender.example.org";
 const REVERSE: &str = "10.2.0.192.in-addr.arpa";
@@ -181,4 +186,57 @@ async fn a_check_is_kept_and_silence_is_not_red(rig: Rig) {
     assert!(findings.iter().any(|f| f["code"] == "dns_silent" && f["about"] == "bounces.servfail.test"), "{answer}");
     assert!(findings.iter().all(|f| f["state"] != "red"), "{answer}");
     engine.shutdown(Duration::from_secs(10)).await;
+}
+
+async fn codes(rig: &Rig, domain: DomainId) -> BTreeSet<String> {
+    let engine = rig.engine().await;
+    let answer = check(rig, domain).await;
+    engine.shutdown(Duration::from_secs(10)).await;
+    let findings = answer["findings"].as_array().expect("findings");
+    findings.iter().filter_map(|finding| finding["code"].as_str().map(str::to_owned)).collect()
+}
+
+async fn port_25_is_known_from_mail_or_from_a_host_of_ones_own(mut rig: Rig) {
+    good_host(&rig);
+    let (domain, _) = add(&rig, rig.workspace, "good.example.org").await;
+    let port = async |rig: &Rig| -> Vec<String> {
+        codes(rig, domain).await.into_iter().filter(|code| code.starts_with("port_")).collect()
+    };
+    assert_eq!(port(&rig).await, ["port_not_probed"]);
+    rig.port_probe = Some("mx1.mail1.test".into());
+    assert_eq!(port(&rig).await, [] as [&str; 0], "it greets");
+    // An address at which nobody listens.
+    set(&rig, "dead.example.org", &[("A", "127.255.0.9")]);
+    rig.port_probe = Some("dead.example.org".into());
+    assert_eq!(port(&rig).await, ["port_blocked"]);
+    rig.port_probe = Some("nobody.example.org".into());
+    assert_eq!(port(&rig).await, ["port_blocked"]);
+    // Real mail tells better than any probe.
+    let node = rig.store.register_node().await.expect("a node");
+    let session = postrider_store::transport::TlsResult {
+        day: postrider_store::transport::day_of(rig.store.now()),
+        domain: "mail1.test".into(),
+        policy: "no-policy-found".into(),
+        result: "starttls-not-supported".into(),
+        mx_host: "mx1.mail1.test".into(),
+        n: 1,
+    };
+    rig.store.count_tls(node, &[session]).await.expect("counted");
+    assert_eq!(port(&rig).await, [] as [&str; 0]);
+}
+
+async fn sources_are_looked_at_by_their_own_addresses(rig: Rig) {
+    good_host(&rig);
+    let (domain, _) = add(&rig, rig.workspace, "good.example.org").await;
+    let before = codes(&rig, domain).await;
+    let source = json!({ "name": "second", "ipv4": "192.0.2.77", "ehlo_name": "second.example.org" });
+    let source = serde_json::from_value(source).expect("settings");
+    rig.store.add_egress_source(&CONSOLE, &source).await.expect("a source");
+    let more: Vec<String> = codes(&rig, domain).await.difference(&before).cloned().collect();
+    assert_eq!(more, ["ehlo_no_address", "ehlo_spf", "ptr_missing", "spf_omits_us"]);
+    set(&rig, "second.example.org", &[("A", "192.0.2.77"), ("TXT", "v=spf1 a -all")]);
+    set(&rig, "77.2.0.192.in-addr.arpa", &[("PTR", "second.example.org")]);
+    let spf = "v=spf1 a:sender.example.org a:second.example.org ~all";
+    set(&rig, "bounces.good.example.org", &[("MX", "10 mail.example.org"), ("TXT", spf)]);
+    assert_eq!(codes(&rig, domain).await, before);
 }

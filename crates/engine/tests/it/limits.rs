@@ -9,7 +9,7 @@ use postrider_domain::id::DeliveryId;
 use postrider_domain::outcome::ReportStatus;
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::route::RouteSettings;
-use postrider_domain::stream::Stream;
+use postrider_domain::stream::{Stream, TlsWish};
 use postrider_engine::{Engine, WaitingFor};
 use postrider_mail::mailbox::Mailbox;
 use postrider_store::message::{NewMessage, Recipient};
@@ -158,6 +158,11 @@ async fn change_route(rig: &Rig, settings: RouteSettings) {
 
 /// Takes one transactional message.
 pub async fn single(rig: &Rig, engine: &Engine, to: &str) -> DeliveryId {
+    single_wishing(rig, engine, to, None).await
+}
+
+/// Takes one transactional message whose sender has a wish about TLS.
+pub async fn single_wishing(rig: &Rig, engine: &Engine, to: &str, tls: Option<TlsWish>) -> DeliveryId {
     let (from, mailbox) = (Mailbox::parse("info@news.example.org").unwrap(), Mailbox::parse(to).unwrap());
     let (message, delivery) = (rig.store.new_message_id(), rig.store.new_delivery_id());
     let bytes = compose_single(&SingleMessage {
@@ -193,6 +198,7 @@ pub async fn single(rig: &Rig, engine: &Engine, to: &str) -> DeliveryId {
         max_attempts: 35,
         expires_at: None,
         site: "unresolved".into(),
+        tls,
         answer: None,
     };
     engine.writer().expect("a sending engine").accept_message(new).await.expect("taken");

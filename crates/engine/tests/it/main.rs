@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod certificates;
 mod delivery;
 mod dns;
 mod domains;
 mod doubts;
 mod imports;
+mod keys;
 mod limits;
 mod nodes;
 mod policies;
@@ -15,4 +17,5 @@ mod rig;
 mod shaping;
 mod steering;
 mod stops;
+mod tls_reports;
 mod transport;

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 /// Every name leads to loopback.
-struct Loopback;
+pub struct Loopback;
 
 impl Resolve for Loopback {
     fn resolve<'a>(&'a self, _: &'a str) -> Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send + 'a>> {
@@ -24,7 +24,15 @@ impl Resolve for Loopback {
 
 /// A web host with a certificate for `mta-sts.good.example`, which answers everything with these bytes.
 async fn host(answer: Vec<u8>) -> (u16, CertificateDer<'static>, Arc<std::sync::Mutex<Vec<String>>>) {
-    let made = rcgen::generate_simple_self_signed(vec!["mta-sts.good.example".to_owned()]).expect("a certificate");
+    host_named("mta-sts.good.example", answer).await
+}
+
+/// A web host of another name; what it was asked is noted.
+pub async fn host_named(
+    name: &str,
+    answer: Vec<u8>,
+) -> (u16, CertificateDer<'static>, Arc<std::sync::Mutex<Vec<String>>>) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))

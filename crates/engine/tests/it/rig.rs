@@ -15,7 +15,7 @@ use postrider_domain::queue::Ledger;
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::route::RouteSettings;
 use postrider_domain::stream::Stream;
-use postrider_engine::{Engine, EngineConfig, Limits, Times, TransportConfig};
+use postrider_engine::{CertificateConfig, Engine, EngineConfig, Limits, Times, TlsReportConfig, TransportConfig};
 use postrider_mail::dkim::SigningKey;
 use postrider_mail::mailbox::{DomainName, Mailbox};
 use postrider_sim::{Depth, Keep, Trace, World, WorldConfig};
@@ -49,6 +49,9 @@ pub struct Rig {
     pub limits: Limits,
     pub times: Times,
     pub transport: TransportConfig,
+    pub certificate: CertificateConfig,
+    pub tls_reports: Option<TlsReportConfig>,
+    pub port_probe: Option<String>,
 }
 
 /// Runs a test on SQLite and on PostgreSQL.
@@ -133,6 +136,9 @@ impl Rig {
             limits: Limits::default(),
             times,
             transport: TransportConfig::default(),
+            certificate: CertificateConfig::default(),
+            tls_reports: None,
+            port_probe: None,
         }
     }
 
@@ -172,6 +178,9 @@ impl Rig {
         config.limits = self.limits.clone();
         config.times = self.times.clone();
         config.transport = self.transport.clone();
+        config.certificate = self.certificate.clone();
+        config.tls_reports = self.tls_reports.clone();
+        config.port_probe = self.port_probe.clone();
         config.seed = 7;
         Engine::start(config).await.expect("the engine starts")
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::Method;
+use postrider_domain::schedule::rfc3339;
+use postrider_store::certificate::Certificate;
 use postrider_store::doctor::DoctorFacts;
 use serde_json::json;
 
@@ -125,9 +127,46 @@ fn judge(facts: &DoctorFacts) -> Vec<Check> {
     checks
 }
 
+/// A certificate with less than this part of its time left should have been renewed long ago.
+const LATE_PART: i64 = 6;
+
+/// What the rows of our own certificates mean.
+fn certificates(rows: &[Certificate], now: i64) -> Vec<Check> {
+    let judge = |row: &Certificate| {
+        let name = format!("certificate {}", row.names.join(" "));
+        let trouble = row.last_error.as_ref().map(|why| {
+            let next = row.next_try_at.map(|at| format!("; next try {}", rfc3339(at))).unwrap_or_default();
+            format!("the last try failed: {why}{next}")
+        });
+        let Some(until) = row.not_after else {
+            let why = trouble.unwrap_or_else(|| "it is being ordered".to_owned());
+            return Check::of(if row.failures > 0 { "bad" } else { "note" }, name, format!("there is none yet; {why}"));
+        };
+        let life = until.saturating_sub(row.not_before.unwrap_or(until));
+        let late = now > until - life / LATE_PART;
+        let mut detail = format!("valid until {}", rfc3339(until));
+        if late {
+            detail.push_str("; it should have been renewed: see docs/certificates.md");
+        }
+        if let Some(trouble) = &trouble {
+            detail = format!("{detail}; {trouble}");
+        }
+        let state = if late {
+            "bad"
+        } else if trouble.is_some() {
+            "note"
+        } else {
+            "ok"
+        };
+        Check::of(state, name, detail)
+    };
+    rows.iter().map(judge).collect()
+}
+
 async fn doctor(State(web): State<Web>) -> Result<axum::Json<DoctorView>, Problem> {
     let store = web.store();
     let mut checks = judge(&store.doctor().await?);
+    checks.extend(certificates(&store.certificates().await?, store.now()));
     let space = store.space()?;
     let mib = space.free / (1024 * 1024);
     checks.push(check(
@@ -149,4 +188,40 @@ async fn doctor(State(web): State<Web>) -> Result<axum::Json<DoctorView>, Proble
     }
     let ok = checks.iter().all(|c| c.state != "bad");
     Ok(axum::Json(DoctorView { ok, checks }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_bad_when_its_time_is_nearly_over() {
+        const DAY: i64 = 86_400_000;
+        let row = |until: Option<i64>, error: Option<&str>| Certificate {
+            place: "acme mail.example.org".into(),
+            names: vec!["mail.example.org".into()],
+            chain: None,
+            not_before: Some(0),
+            not_after: until,
+            version: 1,
+            failures: u32::from(error.is_some()),
+            last_error: error.map(str::to_owned),
+            failed_at: None,
+            next_try_at: None,
+        };
+        for (row, now, want) in [
+            (row(Some(90 * DAY), None), 70 * DAY, "ok"),
+            (row(Some(90 * DAY), Some("no answer")), 70 * DAY, "note"),
+            (row(Some(90 * DAY), None), 76 * DAY, "bad"),
+            (row(Some(90 * DAY), None), 91 * DAY, "bad"),
+            (row(None, None), 0, "note"),
+            (row(None, Some("no answer")), 0, "bad"),
+        ] {
+            let checks = certificates(std::slice::from_ref(&row), now);
+            assert_eq!(checks[0].state, want, "{row:?}");
+            if let Some(error) = &row.last_error {
+                assert!(checks[0].detail.contains(error.as_str()), "{:?}", checks[0]);
+            }
+        }
+    }
 }

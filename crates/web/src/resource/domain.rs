@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
 use postrider_domain::id::{DkimKeyId, DomainId};
 use postrider_domain::schedule::rfc3339;
+use postrider_domain::signing_key::{KeyState, keep_until};
 use postrider_mail::dkim::SigningKey;
 use postrider_mail::mailbox::DomainName;
 use postrider_store::domain::{DkimKey, NewDkimKey, SendingDomain};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::Web;
 use crate::api::{Api, Op, Retry};
 use crate::caller::Caller;
-use crate::input::{Json, Path};
+use crate::input::{Json, Path, Query};
 use crate::page::Listed;
 use crate::problem::Problem;
 use crate::resource::probe::{Answer, ask};
@@ -63,10 +64,28 @@ pub fn routes(api: &mut Api) {
         Method::POST,
         "/api/v1/domains/{domain}/keys",
         rule,
-        Op::new("domains", "rotate_dkim_key", "Make a new DKIM key; those before it sign nothing new")
+        Op::new("domains", "rotate_dkim_key", "Make a new DKIM key")
+            .about("It waits until its record has been seen in DNS for an hour; then it signs, and the one before it signs nothing new. Messages that were tried before keep their key. `at_once` lets it sign now: only for a key that got into wrong hands.")
+            .query::<RotateQuery>()
             .gives::<DomainView>(201, "The domain with the DNS records to publish.")
             .retry(Retry::Replay),
         rotate,
+    );
+    api.add(
+        Method::POST,
+        "/api/v1/domains/{domain}/keys/{dkim_key}/activate",
+        rule,
+        Op::new("domains", "activate_dkim_key", "Let a waiting DKIM key sign now")
+            .about("Without waiting until its record has been seen for an hour: receivers that do not find it refuse what it signs.")
+            .gives::<DomainView>(200, "The domain."),
+        activate,
+    );
+    api.add(
+        Method::DELETE,
+        "/api/v1/domains/{domain}/keys/{dkim_key}",
+        rule,
+        Op::new("domains", "drop_dkim_key", "Drop a DKIM key that has never signed").gives_nothing("It is gone."),
+        drop_key,
     );
     api.add(
         Method::POST,
@@ -87,6 +106,14 @@ struct DomainInput {
     name: String,
     /// The host part of the return-path; `bounces.` and the name when not given.
     return_path_host: Option<String>,
+}
+
+/// How a new key begins.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct RotateQuery {
+    /// Whether it signs before anybody can have seen its record; false when not given.
+    at_once: Option<bool>,
 }
 
 /// A DNS record to publish.
@@ -117,8 +144,20 @@ struct DkimKeyView {
     algorithm: String,
     /// When it was made.
     created_at: Time,
+    /// Where it stands: `pending` (waits for its record in DNS), `active`, `retired` (its record must stay), `revocable` (its
+    /// record should be taken back), `revoked`.
+    #[schema(value_type = s::KeyState)]
+    state: KeyState,
+    /// Since when its record has been in DNS.
+    seen_at: Option<Time>,
+    /// Since when it signs.
+    activated_at: Option<Time>,
     /// Since when it signs nothing new.
     retired_at: Option<Time>,
+    /// Until when its record must stay.
+    keep_until: Option<Time>,
+    /// When its record was seen to be taken back.
+    revoked_at: Option<Time>,
 }
 
 /// A sending domain.
@@ -142,9 +181,14 @@ struct DomainView {
     created_at: Time,
 }
 
-impl From<DkimKey> for DkimKeyView {
-    fn from(k: DkimKey) -> DkimKeyView {
+impl DkimKeyView {
+    fn of(k: DkimKey, now: i64) -> DkimKeyView {
         DkimKeyView {
+            state: k.state(now),
+            seen_at: k.seen_at.map(Time),
+            activated_at: k.activated_at.map(Time),
+            keep_until: k.retired_at.map(|retired| Time(keep_until(retired))),
+            revoked_at: k.revoked_at.map(Time),
             id: k.id,
             selector: k.selector,
             algorithm: k.algorithm,
@@ -164,15 +208,30 @@ fn public_host(public_url: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_owned())
 }
 
-fn records(domain: &SendingDomain, public_url: &str) -> Vec<RecordView> {
+fn records(domain: &SendingDomain, public_url: &str, now: i64) -> Vec<RecordView> {
     let mut records = Vec::new();
-    for key in domain.keys.iter().filter(|k| k.retired_at.is_none()) {
+    for key in &domain.keys {
+        let (value, required, purpose) = match key.state(now) {
+            KeyState::Active => (key.public_txt.clone(), true, "DKIM: receivers verify our signature with it"),
+            KeyState::Pending => {
+                (key.public_txt.clone(), false, "DKIM: the new key signs when this has been seen for an hour")
+            }
+            KeyState::Retired => (
+                key.public_txt.clone(),
+                false,
+                "DKIM: the key before; its record must stay while messages that it signed are on their way",
+            ),
+            KeyState::Revocable => {
+                ("v=DKIM1; p=".to_owned(), false, "DKIM: an old key, to be taken back with an empty p=")
+            }
+            KeyState::Revoked => continue,
+        };
         records.push(RecordView {
             kind: "TXT",
             name: format!("{}._domainkey.{}", key.selector, domain.name),
-            value: key.public_txt.clone(),
-            required: true,
-            purpose: "DKIM: receivers verify our signature with it",
+            value,
+            required,
+            purpose,
         });
     }
     let host = public_host(public_url).and_then(|host| DomainName::parse(&host).ok());
@@ -203,13 +262,13 @@ fn records(domain: &SendingDomain, public_url: &str) -> Vec<RecordView> {
     records
 }
 
-fn view(domain: SendingDomain, public_url: &str) -> DomainView {
+fn view(domain: SendingDomain, public_url: &str, now: i64) -> DomainView {
     DomainView {
-        records: records(&domain, public_url),
+        records: records(&domain, public_url, now),
         id: domain.id,
         name: domain.name,
         return_path_host: domain.return_path_host,
-        keys: domain.keys.into_iter().map(DkimKeyView::from).collect(),
+        keys: domain.keys.into_iter().map(|key| DkimKeyView::of(key, now)).collect(),
         checked: domain.checked,
         created_at: Time(domain.created_at),
     }
@@ -242,7 +301,7 @@ async fn public_url(web: &Web, caller: &Caller) -> Result<String, Problem> {
 async fn list(State(web): State<Web>, caller: Caller) -> Listed<DomainView> {
     let url = public_url(&web, &caller).await?;
     let domains = web.store().domains(caller.workspace).await?;
-    let items = domains.into_iter().map(|domain| view(domain, &url)).collect();
+    let items = domains.into_iter().map(|domain| view(domain, &url, web.now())).collect();
     Ok(axum::Json(crate::page::Listing { items, next_cursor: None }))
 }
 
@@ -259,7 +318,7 @@ async fn add(State(web): State<Web>, caller: Caller, Json(input): Json<DomainInp
     let key = new_key(&web).await?;
     let made = web.store().add_domain(caller.workspace, &caller.actor, &domain, &host, key).await?;
     let url = public_url(&web, &caller).await?;
-    Ok((StatusCode::CREATED, axum::Json(view(made, &url))).into_response())
+    Ok((StatusCode::CREATED, axum::Json(view(made, &url, web.now()))).into_response())
 }
 
 async fn get(
@@ -268,7 +327,7 @@ async fn get(
     Path(id): Path<DomainId>,
 ) -> Result<axum::Json<DomainView>, Problem> {
     let url = public_url(&web, &caller).await?;
-    Ok(axum::Json(view(web.store().domain(caller.workspace, id).await?, &url)))
+    Ok(axum::Json(view(web.store().domain(caller.workspace, id).await?, &url, web.now())))
 }
 
 async fn remove(State(web): State<Web>, caller: Caller, Path(id): Path<DomainId>) -> Result<StatusCode, Problem> {
@@ -276,18 +335,46 @@ async fn remove(State(web): State<Web>, caller: Caller, Path(id): Path<DomainId>
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn rotate(State(web): State<Web>, caller: Caller, Path(id): Path<DomainId>) -> Result<Response, Problem> {
+async fn rotate(
+    State(web): State<Web>,
+    caller: Caller,
+    Path(id): Path<DomainId>,
+    Query(query): Query<RotateQuery>,
+) -> Result<Response, Problem> {
     web.store().domain(caller.workspace, id).await?;
     let key = new_key(&web).await?;
-    let domain = web.store().rotate_dkim_key(caller.workspace, &caller.actor, id, key).await?;
+    let (store, workspace, by) = (web.store(), caller.workspace, &caller.actor);
+    let domain = match query.at_once {
+        Some(true) => store.rotate_dkim_key(workspace, by, id, key).await?,
+        Some(false) | None => store.announce_dkim_key(workspace, by, id, key).await?,
+    };
     let url = public_url(&web, &caller).await?;
-    Ok((StatusCode::CREATED, axum::Json(view(domain, &url))).into_response())
+    Ok((StatusCode::CREATED, axum::Json(view(domain, &url, web.now()))).into_response())
+}
+
+async fn activate(
+    State(web): State<Web>,
+    caller: Caller,
+    Path((id, key)): Path<(DomainId, DkimKeyId)>,
+) -> Result<axum::Json<DomainView>, Problem> {
+    let domain = web.store().activate_dkim_key(caller.workspace, &caller.actor, id, key).await?;
+    let url = public_url(&web, &caller).await?;
+    Ok(axum::Json(view(domain, &url, web.now())))
+}
+
+async fn drop_key(
+    State(web): State<Web>,
+    caller: Caller,
+    Path((id, key)): Path<(DomainId, DkimKeyId)>,
+) -> Result<StatusCode, Problem> {
+    web.store().drop_dkim_key(caller.workspace, &caller.actor, id, key).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn check(State(web): State<Web>, caller: Caller, Path(id): Path<DomainId>) -> Result<Response, Problem> {
     let domain = web.store().domain(caller.workspace, id).await?;
     let url = public_url(&web, &caller).await?;
-    let args = json!({ "domain": id, "name": domain.name, "records": records(&domain, &url) });
+    let args = json!({ "domain": id, "name": domain.name, "records": records(&domain, &url, web.now()) });
     ask(&web, &caller, "domain_check", &args).await
 }
 

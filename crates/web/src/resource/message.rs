@@ -8,8 +8,9 @@ use postrider_content::{SingleMessage, compose_single};
 use postrider_domain::access::Scope;
 use postrider_domain::id::{CampaignId, DeliveryId, MessageId};
 use postrider_domain::retry::RetryPolicy;
-use postrider_domain::stream::Stream;
+use postrider_domain::stream::{Stream, TlsWish};
 use postrider_mail::message_id;
+use postrider_mail::tls_required::{TLS_REQUIRED_NO, asks_no_tls};
 use postrider_store::KeyPurpose;
 use postrider_store::access::Who;
 use postrider_store::message::{NewMessage, StoredAnswer};
@@ -76,6 +77,10 @@ struct MessageInput {
     text: Option<String>,
     /// HTML part.
     html: Option<String>,
+    /// `true`: REQUIRETLS (RFC 8689), so that it goes only where every host proves itself and promises the same, else it
+    /// fails with 5.7.30. `false`: `TLS-Required: No`, so that no policy of a recipient's domain holds it up. Not given:
+    /// as the policies of the recipients' domains say.
+    require_tls: Option<bool>,
 }
 
 /// A recipient's delivery.
@@ -160,6 +165,14 @@ async fn send(
         number: id.get(),
     })
     .map_err(|error| Problem::refused(format!("could not make the message: {error}")))?;
+    let bytes = match input.require_tls {
+        Some(false) => [TLS_REQUIRED_NO.as_bytes(), &bytes].concat(),
+        Some(true) | None => bytes,
+    };
+    let tls = match input.require_tls {
+        Some(true) => Some(TlsWish::Require),
+        Some(false) | None => asks_no_tls(&bytes).then_some(TlsWish::Optional),
+    };
     let recipients: Vec<_> = to.iter().map(|mailbox| recipient(&web, mailbox)).collect();
     let deliveries = recipients.iter().map(|r| Taken { id: r.delivery, mailbox: r.mailbox.clone() }).collect();
     let body = serde_json::to_vec(&MessageAnswer { id, deliveries }).map_err(|_| Problem::internal())?;
@@ -193,6 +206,7 @@ async fn send(
             max_attempts: policy.max_attempts,
             expires_at: Some(now + policy.lifetime_ms),
             site,
+            tls,
             answer,
         },
     )

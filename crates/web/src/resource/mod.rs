@@ -7,6 +7,7 @@ mod campaign;
 mod campaign_action;
 mod campaign_figures;
 mod campaign_view;
+mod certificate;
 mod consent;
 mod contact;
 mod contact_bulk;
@@ -62,6 +63,7 @@ pub fn routes(api: &mut Api) {
     egress::routes(api);
     queue::routes(api);
     tls::routes(api);
+    certificate::routes(api);
     probe::routes(api);
     campaign::routes(api);
     campaign_action::routes(api);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod campaigns;
+mod certificates;
 mod filters;
 mod idempotent;
 mod imports;

@@ -211,7 +211,9 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
     let account = json!({ "mailbox": format!("admin@{name}.example.org"), "password": "correct horse battery", "role": "administrator" });
     ids.insert("account", text(&post("/api/v1/accounts", account).await["id"]));
     let domain = json!({ "name": format!("{name}.example.org") });
-    ids.insert("domain", text(&post("/api/v1/domains", domain).await["id"]));
+    let domain = post("/api/v1/domains", domain).await;
+    ids.insert("domain", text(&domain["id"]));
+    ids.insert("dkim_key", text(&domain["keys"][0]["id"]));
     let settings = json!({ "settings": { "name": "mx", "kind": "mx", "tls": "opportunistic" } });
     ids.insert("route", text(&post("/api/v1/routes", settings).await["id"]));
     let source = json!({
