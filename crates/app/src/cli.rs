@@ -73,6 +73,8 @@ pub enum Command {
     Workspace(WorkspaceCommand),
     /// Look at database, clock, DNS, keys and ledger and say what is wrong.
     Doctor,
+    /// What is wrong, and what to do about it.
+    Alarms(AlarmsArgs),
     /// Say what a reply or a bounce means: whose fault, whether to try again, what follows.
     Explain(ExplainArgs),
     /// Print the OpenAPI document.
@@ -93,6 +95,52 @@ pub struct DemoArgs {
     pub seed: u64,
 }
 
+/// See [`Command::Alarms`].
+#[derive(Debug, Args)]
+pub struct AlarmsArgs {
+    /// Those that are over, too.
+    #[arg(long)]
+    pub all: bool,
+    /// What to do with one.
+    #[command(subcommand)]
+    pub command: Option<AlarmsCommand>,
+}
+
+/// What is done with alarms.
+#[derive(Debug, Subcommand)]
+pub enum AlarmsCommand {
+    /// Say that somebody knows of it.
+    Ack {
+        /// Alarm id.
+        alarm: String,
+    },
+    /// Say that a site is right when it denies nearly everybody; its mail goes on at once.
+    Believe {
+        /// Id of an alarm `mass_unknown`.
+        alarm: String,
+    },
+    /// Take back what such a site suppressed shortly before it was doubted.
+    TakeBack {
+        /// Id of an alarm `mass_unknown`.
+        alarm: String,
+    },
+    /// Who is written to; without options it shows them.
+    Mail {
+        /// Mailboxes of those who are told.
+        #[arg(long, num_args = 1..)]
+        to: Vec<String>,
+        /// The mailbox that writes, of a sending domain.
+        #[arg(long)]
+        from: Option<String>,
+        /// Route: name or id (default: the default route).
+        #[arg(long)]
+        route: Option<String>,
+        /// Write to nobody.
+        #[arg(long, conflicts_with = "to")]
+        off: bool,
+    },
+}
+
 /// See [`Command::Explain`].
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
@@ -105,6 +153,9 @@ pub struct ExplainArgs {
     /// The provider, or the name of its host: gmail, microsoft, mx.example.org, ….
     #[arg(long)]
     pub site: Option<String>,
+    /// File with bounce rules of your own, before those that ship (default: `rules.bounces` of the settings).
+    #[arg(long)]
+    pub rules: Option<PathBuf>,
 }
 
 /// See [`Command::Sim`].

@@ -31,8 +31,18 @@ pub struct Config {
     pub fetch: Fetch,
     /// What runs by itself.
     pub engine: Engine,
+    /// Rules of your own.
+    pub rules: Rules,
     /// Log lines.
     pub log: Log,
+}
+
+/// Rules of your own, before those that ship.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rules {
+    /// File with bounce rules (docs/bounces.md); read again when it changes.
+    pub bounces: Option<PathBuf>,
 }
 
 /// Where the data are.
@@ -177,6 +187,7 @@ impl Default for Config {
             tls_report: TlsReport::default(),
             fetch: Fetch::default(),
             engine: Engine::default(),
+            rules: Rules::default(),
             log: Log::default(),
         }
     }
@@ -308,6 +319,9 @@ impl Config {
         }
         if let Some(v) = get("POSTRIDER_UNSIGNED_FOR_MEASUREMENTS") {
             self.engine.unsigned_for_measurements = number("POSTRIDER_UNSIGNED_FOR_MEASUREMENTS", &v)?;
+        }
+        if let Some(v) = get("POSTRIDER_BOUNCE_RULES") {
+            self.rules.bounces = Some(PathBuf::from(v));
         }
         if let Some(v) = get("POSTRIDER_LOG") {
             self.log.level = v;

@@ -43,7 +43,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let show = if cli.json { Show::Json } else { Show::Text };
     // Needs no server, no data folder and no settings, not even good ones.
     if let Command::Explain(args) = &cli.command {
-        return command::explain::run(show, args);
+        let configured = Config::load(cli.config.as_deref(), cli.data.as_deref()).map(|config| config.rules.bounces);
+        return command::explain::run(show, args, configured);
     }
     let config = Config::load(cli.config.as_deref(), cli.data.as_deref())?;
     match cli.command {
@@ -55,6 +56,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Doctor
+        | Command::Alarms(_)
         | Command::Explain(_)
         | Command::Import(_)
         | Command::ImportStatus { .. }
@@ -82,6 +84,7 @@ async fn call(client: &Client, show: Show, command: Command) -> anyhow::Result<(
     match command {
         Command::Serve | Command::Demo(_) | Command::Sim(_) | Command::Explain(_) | Command::Openapi => Ok(()),
         Command::Doctor => command::doctor::run(client, show).await,
+        Command::Alarms(args) => command::alarms::run(client, show, args).await,
         Command::Import(args) => command::import::run(client, show, args).await,
         Command::ImportStatus { import, wait } => command::import::status(client, show, &import, wait).await,
         Command::Campaign(c) => command::campaign::run(client, show, c).await,

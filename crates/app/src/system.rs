@@ -233,6 +233,7 @@ fn engine_config(config: &Config, store: &Store, work: Work) -> anyhow::Result<E
         tracing::warn!(event = "signing.off", why = "unsigned_for_measurements is set: never for real mail");
         engine.limits.signing = Signing::OffForMeasurements;
     }
+    engine.bounce_rules.clone_from(&config.rules.bounces);
     engine.times.dead_after_ms = i64::try_from(config.engine.node_dead_ms).unwrap_or(30_000);
     engine.times.nxdomain_second_look_ms = config.engine.nxdomain_second_look_ms;
     engine.times.grace = Duration::from_secs(config.engine.grace_seconds);

@@ -2,6 +2,7 @@
 //!
 //! Must not know where the values come from (a file, the environment, a test).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct EngineConfig {
     pub tls_reports: Option<TlsReportConfig>,
     /// Our own certificate, for the listeners.
     pub certificate: CertificateConfig,
+    /// File with bounce rules of the operator; they come before those that ship. Read again when it changes.
+    pub bounce_rules: Option<PathBuf>,
     /// Seed of every random choice: jitter, order of equal MX hosts.
     pub seed: u64,
     /// What runs.
@@ -69,6 +72,7 @@ impl EngineConfig {
             port_probe: None,
             tls_reports: None,
             certificate: CertificateConfig::default(),
+            bounce_rules: None,
             seed: 0,
             work: Work::All,
             limits: Limits::default(),

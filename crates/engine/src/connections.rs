@@ -293,9 +293,13 @@ async fn open_mx(
         Unopened::Dial(error) => undialled(&error),
         Unopened::Slow(within) => too_slow(address, within),
         Unopened::Dialogue(failure) => of_failure(&facts.host, &failure),
-        Unopened::Refused(refusal) => refused(&refusal),
+        Unopened::Refused(refusal) => {
+            shared.notes.tls_refused(shared.monotonic(), &facts.host, &policy.domain, &refusal.text);
+            refused(&refusal)
+        }
     })?;
     let clear = secured.connection.tls().is_none();
+    shared.notes.connected(shared.monotonic(), &facts.host, &policy.domain, !clear);
     shared.metrics.connection_opened(if clear { "clear" } else { "tls" });
     Ok(Open {
         connection: secured.connection,

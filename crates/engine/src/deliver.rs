@@ -122,7 +122,10 @@ impl Courier {
                 self.open = Some(open);
                 Ok(())
             }
-            Err(unreached) => {
+            Err(mut unreached) => {
+                if let Some(changed) = self.kit.reconsider(&self.place, handed, &unreached.ended) {
+                    unreached.ended = changed;
+                }
                 // What one message asks for beyond its domain says nothing about the site.
                 if handed.row.tls != Some(TlsWish::Require) {
                     self.kit.scheduler.heed(&self.place, &unreached.ended);
@@ -264,6 +267,8 @@ impl Courier {
         let record = self.open.as_ref().map(|o| (o.host.clone(), o.ip.to_string(), o.tls.clone(), source()));
         let record = record.unwrap_or_default();
         let first_try_at = ready.map_or(begun.0, |r| r.first_try_at);
+        let changed = self.kit.reconsider(&self.place, handed, ended);
+        let ended = changed.as_ref().unwrap_or(ended);
         self.kit.scheduler.heed(&self.place, ended);
         self.kit.settle(handed, first_try_at, ended, begun, record);
     }

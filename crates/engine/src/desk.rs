@@ -330,6 +330,7 @@ impl Kit {
                 ip,
                 source,
                 tls,
+                rule: ended.rule.clone(),
             }),
             next,
             suppress: ended.suppress,

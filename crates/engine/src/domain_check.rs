@@ -199,10 +199,17 @@ pub(crate) async fn check_domain(shared: &Shared, inquiry: &Inquiry) -> Result<V
     findings.extend(port);
     once(&mut findings);
     let worst = findings.iter().map(|finding| finding.code.row().state).min();
+    let now = postrider_domain::schedule::rfc3339(shared.now());
+    // When it was in order last: one that never was has not turned red.
+    let good_at = match worst {
+        Some(FindingState::Red) => domain.checked.as_ref().map(|before| before["good_at"].clone()),
+        Some(FindingState::Amber | FindingState::Note) | None => Some(json!(now)),
+    };
     let answer = json!({
         "ok": worst != Some(FindingState::Red),
         "state": light(worst),
-        "at": postrider_domain::schedule::rfc3339(shared.now()),
+        "at": now,
+        "good_at": good_at,
         "domain": domain.name,
         "records": records,
         "findings": findings.iter().map(Finding::json).collect::<Vec<_>>(),

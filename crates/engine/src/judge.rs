@@ -10,7 +10,7 @@ use postrider_mail::Stage;
 use postrider_mail::reply::Reply;
 use postrider_smtp::{DialError, Failure, FailureKind};
 use postrider_store::lane::QueueRow;
-use postrider_store::settle::Next;
+use postrider_store::settle::{Next, RuleUsed};
 
 use crate::plan::Plan;
 
@@ -33,6 +33,10 @@ pub(crate) struct Ended {
     pub(crate) again_at: Option<i64>,
     /// The egress source cannot reach this host at all: nothing was said to it, and another source may.
     pub(crate) no_way_from_here: bool,
+    /// The rule that read the reply.
+    pub(crate) rule: Option<RuleUsed>,
+    /// The host and the reply with which it refused, for another reading.
+    pub(crate) said: Option<Box<(String, Reply)>>,
 }
 
 impl Ended {
@@ -48,6 +52,8 @@ impl Ended {
             in_doubt: false,
             again_at: None,
             no_way_from_here: false,
+            rule: None,
+            said: None,
         }
     }
 
@@ -74,12 +80,30 @@ impl Ended {
 
     /// The host took the message.
     pub(crate) fn accepted(reply: &Reply) -> Ended {
-        from_reply(Stage::Dot, None, reply)
+        from_reply(RuleBook::built_in(), Stage::Dot, None, reply)
+    }
+
+    /// The same end, as other rules read its reply; `None` when they read it alike, or there was no reply.
+    pub(crate) fn judged_by(&self, rules: &RuleBook) -> Option<Ended> {
+        let (host, reply) = self.said.as_deref()?;
+        let other = from_reply(rules, self.stage, Some(host), reply);
+        let other = Ended { in_doubt: self.in_doubt, again_at: self.again_at, ..other };
+        (other != *self).then_some(other)
+    }
+
+    /// "Unknown user" of a site that is not believed: it is asked again, and nobody is suppressed.
+    pub(crate) fn not_believed(&self) -> Ended {
+        let version = self.rule.as_ref().map(|rule| rule.version.clone()).unwrap_or_default();
+        Ended {
+            result: AttemptResult::Deferred,
+            suppress: None,
+            rule: Some(RuleUsed { id: crate::breakers::RULE.to_owned(), version }),
+            ..self.clone()
+        }
     }
 }
 
-fn from_reply(stage: Stage, host: Option<&str>, reply: &Reply) -> Ended {
-    let book = RuleBook::built_in();
+fn from_reply(book: &RuleBook, stage: Stage, host: Option<&str>, reply: &Reply) -> Ended {
     let verdict = judge_reply(book, stage, host.and_then(|host| book.site_of(host)), reply);
     // A refused login is our own fault and no recipient's: it waits until somebody has mended the route.
     let result = match (stage, verdict.attempt_result()) {
@@ -97,6 +121,8 @@ fn from_reply(stage: Stage, host: Option<&str>, reply: &Reply) -> Ended {
         in_doubt: false,
         again_at: None,
         no_way_from_here: false,
+        rule: verdict.class.map(|_| RuleUsed { id: verdict.rule.clone(), version: book.version().to_owned() }),
+        said: verdict.class.and(host).map(|host| Box::new((host.to_owned(), reply.clone()))),
     }
 }
 
@@ -112,7 +138,7 @@ fn words(reply: &Reply) -> String {
 pub(crate) fn of_failure(host: &str, failure: &Failure) -> Ended {
     let stage = failure.stage;
     let mut ended = match &failure.kind {
-        FailureKind::Refused(reply) => from_reply(stage, Some(host), reply),
+        FailureKind::Refused(reply) => from_reply(RuleBook::built_in(), stage, Some(host), reply),
         FailureKind::Closed | FailureKind::IdleClosed => {
             Ended::broken(stage, &format!("the connection was closed at {stage}"))
         }

@@ -13,13 +13,16 @@
 //! render       the bytes, on the workshop       landing     until a settle is durable
 //! resolve_sites  from domains to sites          import      contacts from a file
 //! inquiry      what a person waits for          retention   what is thrown away
-//! domain_check what DNS says of our own domains
+//! domain_check what DNS says of our own domains  watch       what is wrong: alarms, and who is told
+//! breakers     sites that are not believed      reconsider  the second look at an attempt's end
+//! rules        the operator's bounce rules
 //! transport    how much TLS a domain asks for    certificate  our own certificate, kept fresh
 //! tls_report   what TLS with a domain came to, told to its owner
 //! key_watch    new DKIM keys sign when DNS has them, old ones are taken back
 //! ```
 
 mod book;
+mod breakers;
 mod certificate;
 mod clock_work;
 mod config;
@@ -39,9 +42,12 @@ mod limits;
 mod metrics;
 mod node;
 mod plan;
+mod reconsider;
+mod relay_proof;
 mod render;
 mod resolve_sites;
 mod retention;
+mod rules;
 mod run;
 mod scheduler;
 mod shared;
@@ -49,12 +55,14 @@ mod sites;
 mod steer;
 mod tls_report;
 mod transport;
+mod watch;
 mod workshop;
 
 pub use certificate::{AcmeConfig, CertificateConfig, CertificateFiles, CertificateOrigin, ExternalAccount};
 pub use config::{EngineConfig, Limits, Signing, Times, Work};
 pub use domain_check::{FindingCode, FindingState};
 pub use plan::{Waiting, WaitingFor};
+pub use rules::RuleFileError;
 pub use run::{Engine, MetricsText, Readiness, ShutdownReport, StartError};
 pub use tls_report::{PATIENCE as TLS_REPORT_PATIENCE, TlsReportConfig};
 pub use transport::{DnsForFetch, PolicyFault, PolicySource, TransportConfig, WebPolicies};

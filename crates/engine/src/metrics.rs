@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
+use postrider_domain::alarm::{AlarmKind, AlarmSeverity};
 use postrider_domain::outcome::{AttemptResult, OutcomeKind};
 use postrider_domain::stream::Stream;
 use postrider_mail::Stage;
@@ -31,6 +32,12 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlarmLabels {
+    kind: &'static str,
+    severity: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
     kind: &'static str,
 }
@@ -45,6 +52,7 @@ pub struct Metrics {
     troubles: Family<Word, Count>,
     connections_opened: Family<Word, Count>,
     rows_imported: Family<Word, Count>,
+    alarms: Family<AlarmLabels, Level>,
     frozen: Count,
     connections: Level,
     lanes: Level,
@@ -69,6 +77,7 @@ impl Metrics {
             troubles: Family::default(),
             connections_opened: Family::default(),
             rows_imported: Family::default(),
+            alarms: Family::default(),
             frozen: Count::default(),
             connections: Level::default(),
             lanes: Level::default(),
@@ -97,6 +106,7 @@ impl Metrics {
         registry.register("postrider_import_rows", "Rows of imports, by fate", m.rows_imported.clone());
         registry.register("postrider_frozen", "Deliveries made by freezing", m.frozen.clone());
         registry.register("postrider_connections", "Connections open or being opened", m.connections.clone());
+        registry.register("postrider_alarm", "Open alarms of all workspaces and the installation", m.alarms.clone());
         registry.register("postrider_lanes", "Lanes owned", m.lanes.clone());
         registry.register("postrider_in_air", "Deliveries handed out and not settled", m.in_air.clone());
         registry.register("postrider_stale_settles", "Settles that came too late", m.stale_settles.clone());
@@ -144,6 +154,22 @@ impl Metrics {
     pub(crate) fn rows_imported(&self, accepted: u64, refused: u64) {
         self.rows_imported.get_or_create(&Word { kind: "read" }).inc_by(accepted);
         self.rows_imported.get_or_create(&Word { kind: "refused" }).inc_by(refused);
+    }
+
+    /// The open alarms, each as kind and severity; what is not among them is none.
+    pub(crate) fn alarms(&self, open: impl Iterator<Item = (&'static str, &'static str)>) {
+        let mut counts: std::collections::BTreeMap<(&str, &str), i64> = std::collections::BTreeMap::new();
+        for kind in AlarmKind::ALL {
+            for severity in AlarmSeverity::ALL {
+                counts.insert((kind.as_str(), severity.as_str()), 0);
+            }
+        }
+        for alarm in open {
+            *counts.entry(alarm).or_default() += 1;
+        }
+        for ((kind, severity), n) in counts {
+            self.alarms.get_or_create(&AlarmLabels { kind, severity }).set(n);
+        }
     }
 
     pub(crate) fn frozen(&self, n: u64) {

@@ -1,4 +1,4 @@
-//! What is thrown away when its time is over: ended sessions, stored answers of requests, old inquiries.
+//! What is thrown away when its time is over: ended sessions, stored answers of requests, old inquiries and alarms.
 //!
 //! Works in small slices behind everything else.
 
@@ -33,8 +33,12 @@ async fn sweep(shared: &Shared) {
             Ok(n) => n,
             Err(error) => return shared.complain("delete expired sessions and inquiries", &error),
         };
-        deleted += answers + others;
-        if answers + others == 0 || !shared.is_running() {
+        let alarms = match shared.store.forget_alarms(SLICE).await {
+            Ok(n) => n,
+            Err(error) => return shared.complain("delete old alarms", &error),
+        };
+        deleted += answers + others + alarms;
+        if answers + others + alarms == 0 || !shared.is_running() {
             break;
         }
     }

@@ -17,6 +17,7 @@ use crate::courier::Kit;
 use crate::landing::Landings;
 use crate::metrics::Metrics;
 use crate::plan::Waiting;
+use crate::rules::{RuleFileError, Rules};
 use crate::scheduler::Scheduler;
 use crate::shared::{Phase, Shared};
 use crate::workshop::Workshop;
@@ -33,6 +34,9 @@ pub enum StartError {
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The bounce rules of the operator.
+    #[error("could not {0}")]
+    Rules(#[from] RuleFileError),
     /// The system gives no threads.
     #[error("the system gives no threads to sign on: {0}")]
     Threads(#[from] std::io::Error),
@@ -67,12 +71,13 @@ impl Engine {
     /// The store cannot be worked with, or the system gives no threads.
     pub async fn start(config: EngineConfig) -> Result<Engine, StartError> {
         let store = config.store.clone();
+        let rules = Rules::open(config.bounce_rules.as_deref())?;
         let node = store.register_node().await?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let writer = store.queue_writer(node);
         let work = config.work;
-        let shared = Arc::new(Shared::new(config, node, writer, metrics));
+        let shared = Arc::new(Shared::new(config, node, writer, metrics, rules));
         tracing::info!(event = "engine.started", node = %node.id, epoch = node.epoch);
         let beat = tokio::spawn(node::beat(Arc::clone(&shared)));
         let scheduler = Scheduler::new(Arc::clone(&shared));
@@ -105,6 +110,7 @@ impl Engine {
                 tasks.push(tokio::spawn(Arc::clone(&scheduler).tell()));
                 tasks.push(tokio::spawn(crate::steer::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(node::watch(Arc::clone(&shared))));
+                tasks.push(tokio::spawn(crate::watch::run(Arc::clone(&shared), Arc::clone(&scheduler))));
                 tasks.push(tokio::spawn(crate::transport::Transport::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(crate::certificate::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(crate::tls_report::run(Arc::clone(&shared))));

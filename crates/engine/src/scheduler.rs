@@ -7,6 +7,7 @@ mod egress;
 #[cfg(test)]
 mod egress_tests;
 mod hand_out;
+mod held;
 mod lanes;
 mod site;
 mod state;

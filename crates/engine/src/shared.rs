@@ -3,7 +3,7 @@
 //! Must not know what the parts do with it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use postrider_store::node::Node;
@@ -13,8 +13,11 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::config::EngineConfig;
+use crate::breakers::Breakers;
 use crate::metrics::Metrics;
+use crate::rules::Rules;
 use crate::transport::Transport;
+use crate::watch::{Listening, Notes};
 
 /// How far the engine's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +38,10 @@ pub(crate) struct Shared {
     pub(crate) writer: QueueWriter,
     pub(crate) metrics: Metrics,
     pub(crate) transport: Transport,
+    /// What the look-out should know.
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) breakers: Breakers,
+    pub(crate) rules: Rules,
     pub(crate) message_id_key: Zeroizing<[u8; 32]>,
     pub(crate) log_key: Zeroizing<[u8; 32]>,
     phase: watch::Sender<Phase>,
@@ -47,8 +54,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: EngineConfig, node: Node, writer: QueueWriter, metrics: Metrics) -> Shared {
+    pub(crate) fn new(
+        mut config: EngineConfig,
+        node: Node,
+        writer: QueueWriter,
+        metrics: Metrics,
+        rules: Rules,
+    ) -> Shared {
         let store = config.store.clone();
+        let notes = Arc::new(Notes::default());
+        config.resolver =
+            Arc::new(Listening::new(Arc::clone(&config.resolver), Arc::clone(&notes), Arc::clone(store.clock())));
         Shared {
             message_id_key: store.derived_key(KeyPurpose::MessageId),
             log_key: store.derived_key(KeyPurpose::Log),
@@ -59,6 +75,9 @@ impl Shared {
             writer,
             metrics,
             transport: Transport::default(),
+            notes,
+            breakers: Breakers::default(),
+            rules,
             phase: watch::Sender::new(Phase::Running),
             failed: Mutex::new(None),
             failing: watch::Sender::new(false),
@@ -163,6 +182,7 @@ impl Shared {
             self.fail(error);
         } else {
             tracing::warn!(event = "engine.trouble", doing, error = %error);
+            self.notes.trouble(self.monotonic(), doing);
             self.metrics.trouble(doing);
         }
     }

@@ -133,6 +133,7 @@ fn accepted(delivery: DeliveryId, lease: &LaneLease, now: i64) -> Settle {
             ip: "192.0.2.1".into(),
             source: "192.0.2.200".into(),
             tls: "TLSv1.3 TLS13_AES_256_GCM_SHA384".into(),
+            rule: None,
         }),
         next: Next::Done(Outcome::Accepted),
         suppress: None,

@@ -191,6 +191,9 @@ impl Store {
         let mut tx = self.begin(Lane::Web).await?;
         let (workspace, state) = lock(&mut tx, workspace, campaign).await?;
         let next = act(&mut tx, workspace, campaign, state, action, self.now()).await?;
+        if action == CampaignAction::Resume {
+            crate::alarm_watch::goes_on(&mut tx, workspace, campaign).await?;
+        }
         if next == CampaignState::Sending {
             tx.ring(Topic::Work);
         }

@@ -22,6 +22,8 @@ pub const ATTEMPTS: &str = "attempts";
 pub const IN_DOUBT: &str = "in_doubt";
 /// Rows that wait for a person.
 pub const HELD: &str = "held";
+/// Recipients who complained.
+pub const COMPLAINTS: &str = "complaints";
 /// Deliveries in doubt that were sent again.
 pub const IN_DOUBT_RESENT: &str = "in_doubt_resent";
 

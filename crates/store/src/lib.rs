@@ -5,11 +5,16 @@
 pub mod access;
 pub mod account;
 pub mod actor;
+pub mod alarm;
+pub mod alarm_mail;
+pub mod alarm_watch;
 pub mod api_key;
 pub mod attribute;
 pub mod audience_count;
 pub mod audit;
 pub mod bell;
+pub mod bounce_rules;
+pub mod breaker;
 pub mod campaign;
 pub mod campaign_run;
 pub mod certificate;
@@ -98,6 +103,8 @@ pub use store::{Database, Store, StoreConfig};
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod alarm_tests;
 #[cfg(test)]
 mod book_rig;
 #[cfg(test)]

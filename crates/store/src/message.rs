@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use postrider_domain::id::{ApiKeyId, CampaignId, ContactId, DeliveryId, MessageId, VersionId, WorkspaceId};
+use postrider_domain::id::{ApiKeyId, CampaignId, ContactId, DeliveryId, MessageId, RouteId, VersionId, WorkspaceId};
 use postrider_domain::stream::{Stream, TlsWish, TrackingMode};
 use serde_json::json;
 
@@ -106,6 +106,19 @@ pub(crate) async fn accept(
     now: i64,
     tally: &mut Tally,
 ) -> Result<()> {
+    accept_by(tx, store, batch, lane_ids, now, tally, None).await
+}
+
+/// As [`accept`], by another route than the workspace's default one.
+pub(crate) async fn accept_by(
+    tx: &mut Tx,
+    store: &Store,
+    batch: &[&NewMessage],
+    lane_ids: &[i64],
+    now: i64,
+    tally: &mut Tally,
+    route: Option<RouteId>,
+) -> Result<()> {
     let mut deliveries = Vec::new();
     let mut rows = Vec::new();
     for (message, lane_id) in batch.iter().zip(lane_ids) {
@@ -137,7 +150,7 @@ pub(crate) async fn accept(
             stream: message.stream,
             site: message.site.clone(),
             part: 0,
-            route: None,
+            route,
         };
         let lane = lane_at(tx, &place, *lane_id).await?;
         for r in &message.recipients {

@@ -115,7 +115,10 @@ impl Store {
     pub async fn beat(&self, node: Node) -> Result<()> {
         let mut tx = self.begin(Lane::Queue).await?;
         let changed = tx
-            .execute(sql!("UPDATE node SET beat = beat + 1 WHERE id = $1 AND epoch = $2"), args![node.id, node.epoch])
+            .execute(
+                sql!("UPDATE node SET beat = beat + 1, clock_at = $3 WHERE id = $1 AND epoch = $2"),
+                args![node.id, node.epoch, self.now()],
+            )
             .await?;
         tx.commit().await?;
         if changed == 0 { Err(lost(node)) } else { Ok(()) }

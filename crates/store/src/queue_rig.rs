@@ -46,6 +46,7 @@ pub(crate) fn attempt(at: i64) -> AttemptRecord {
         ip: "192.0.2.1".into(),
         source: "192.0.2.9".into(),
         tls: String::new(),
+        rule: None,
     }
 }
 

@@ -133,6 +133,10 @@ pub struct AttemptRow {
     pub tls: String,
     /// What was done about it after a crash: `resent`, `assumed` or `held`.
     pub doubt: Option<String>,
+    /// The rule that said what the reply means.
+    pub rule: Option<String>,
+    /// The version of the rules.
+    pub rules: Option<String>,
 }
 
 /// The word of a stage: the mail crate is free of serde.
@@ -228,6 +232,8 @@ impl AttemptRow {
             source: row.text("source")?,
             tls: row.text("tls")?,
             doubt: row.text_opt("doubt")?,
+            rule: row.text_opt("rule")?,
+            rules: row.text_opt("rules")?,
         })
     }
 }
@@ -431,7 +437,7 @@ impl Store {
                     .all(
                         sql!(
                             "SELECT id, delivery_id, n, at, duration_ms, stage, result, code, enhanced, text, class, host, \
-                             ip, source, tls, doubt FROM attempt \
+                             ip, source, tls, doubt, rule, rules FROM attempt \
                              WHERE delivery_id = $2 AND workspace_id = $1 AND id + 0 > $3 ORDER BY id + 0 LIMIT $4"
                         ),
                         args![workspace, delivery, after, limit + 1],
@@ -448,7 +454,7 @@ impl Store {
                     .all(
                         sql!(
                             "SELECT id, delivery_id, n, at, duration_ms, stage, result, code, enhanced, text, class, host, \
-                             ip, source, tls, doubt FROM attempt \
+                             ip, source, tls, doubt, rule, rules FROM attempt \
                              WHERE workspace_id = $1 AND campaign_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
                         ),
                         args![workspace, campaign, before, limit + 1],

@@ -54,6 +54,17 @@ pub struct AttemptRecord {
     pub source: String,
     /// TLS version and cipher, or empty for clear text.
     pub tls: String,
+    /// The rule that said what the reply means, and the version of the rules (BC-7); `None` when none was asked.
+    pub rule: Option<RuleUsed>,
+}
+
+/// Which rule read a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleUsed {
+    /// Its id, or what stands for one: `status.5.1.1`, `code.550`, `none`.
+    pub id: String,
+    /// The version of the rules.
+    pub version: String,
 }
 
 /// What becomes of a delivery.
@@ -133,6 +144,8 @@ struct AttemptRow<'a> {
     ip: Cow<'a, str>,
     so: Cow<'a, str>,
     tl: Cow<'a, str>,
+    ru: Option<&'a str>,
+    rv: Option<&'a str>,
 }
 
 /// What changes in `queue` and `delivery`.
@@ -278,6 +291,8 @@ fn collect<'a>(
             ip: clean(&a.ip),
             so: clean(&a.source),
             tl: clean(&a.tls),
+            ru: a.rule.as_ref().map(|rule| rule.id.as_str()),
+            rv: a.rule.as_ref().map(|rule| rule.version.as_str()),
         });
     }
     // A delivery's own columns say how its last attempt went; a settle without attempt leaves them.
@@ -362,10 +377,11 @@ async fn write(tx: &mut Tx, node: Node, changes: &Changes<'_>, now: i64) -> Resu
         tx.execute(
             sql!(
                 "INSERT INTO attempt (id, delivery_id, workspace_id, campaign_id, n, at, duration_ms, stage, result, code, \
-                                      enhanced, text, class, host, ip, source, tls, node, doubt) \
-                 SELECT r.i, r.d, r.w, r.c, r.n, r.t, r.ms, r.s, r.r, r.co, r.en, r.x, r.cl, r.h, r.ip, r.so, r.tl, $2, NULL \
+                                      enhanced, text, class, host, ip, source, tls, node, doubt, rule, rules) \
+                 SELECT r.i, r.d, r.w, r.c, r.n, r.t, r.ms, r.s, r.r, r.co, r.en, r.x, r.cl, r.h, r.ip, r.so, r.tl, $2, NULL, r.ru, r.rv \
                  FROM {rows $1 (i bigint, d bigint, w bigint, c bigint, n bigint, t bigint, ms bigint, s text, r text, \
-                                co bigint, en text, x text, cl text, h text, ip text, so text, tl text)} r"
+                                co bigint, en text, x text, cl text, h text, ip text, so text, tl text, \
+                                ru text, rv text)} r"
             ),
             args![rows_json(&changes.attempts), node.id],
         )

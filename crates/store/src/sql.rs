@@ -103,6 +103,7 @@ from_ids!(
     TemplateId,
     ViewId,
     PictureId,
+    AlarmId,
     QueueRuleId,
     NodeId,
     LaneId,

@@ -87,7 +87,7 @@ impl Store {
             .all(
                 sql!(
                     "SELECT id, delivery_id, n, at, duration_ms, stage, result, code, enhanced, text, class, host, ip, \
-                     source, tls, doubt FROM attempt WHERE delivery_id IN {ids $2} AND workspace_id = $1"
+                     source, tls, doubt, rule, rules FROM attempt WHERE delivery_id IN {ids $2} AND workspace_id = $1"
                 ),
                 args![workspace, to_json(&numbers)],
             )

@@ -207,6 +207,7 @@ impl Op {
 /// Names in paths and what they stand for: an id's prefix, or nothing for other texts.
 const PATH_NAMES: &[(&str, Option<&str>)] = &[
     ("workspace", Some("wsp")),
+    ("alarm", Some("alm")),
     ("contact", Some("con")),
     ("list", Some("lst")),
     ("purpose", Some("pur")),

@@ -147,17 +147,22 @@ macro_rules! closed {
 }
 
 ids! {
-    WorkspaceId, ContactId, ListId, PurposeId, WordingId, CampaignId, VariantId, VersionId, DeliveryId, AttemptId,
+    WorkspaceId, AlarmId, ContactId, ListId, PurposeId, WordingId, CampaignId, VariantId, VersionId, DeliveryId, AttemptId,
     MessageId, SuppressionId, DomainId, DkimKeyId, RouteId, SourceId, PoolId, AccountId, ApiKeyId, ImportId, AuditId, InquiryId,
     TemplateId, ViewId, PictureId,
 }
 
 closed! {
-    access::Scope, access::Role, campaign::Severity, campaign::CampaignState, campaign::Objective,
+    access::Scope, access::Role, alarm::AlarmKind, alarm::AlarmSeverity, campaign::Severity, campaign::CampaignState, campaign::Objective,
     campaign::BodyFormat, consent::PurposeKind, consent::ConsentState, consent::LegalBasis, consent::LedgerKind,
     bounce::BounceClass, contact::AddressState, egress::SourceState, gate::Withheld, import::ImportState, outcome::AttemptResult, outcome::OutcomeKind,
     outcome::ReportStatus, queue::QueueState, route::ExclusionPolicy, route::RouteKind, route::Signing, route::TlsDemand, route::TlsMode, signing_key::KeyState, stream::Stream, stream::InDoubtPolicy,
     stream::TrackingMode, suppression::SuppressionReason, suppression::SuppressionScope,
+}
+
+described! {
+    AlarmState => words(postrider_store::alarm::AlarmState::ALL.iter().map(|w| w.as_str())),
+    AlarmStates => words(["open", "acknowledged", "resolved", "all"]),
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub async fn run(client: &Client, show: Show, command: CampaignCommand) -> anyho
             start(client, show, &campaign, (at, zone, not_later_than), no_undo, despite_red_domain).await?;
         }
         CampaignCommand::Pause { campaign } => act(client, show, &campaign, "pause").await?,
-        CampaignCommand::Resume { campaign } => act(client, show, &campaign, "resume").await?,
+        CampaignCommand::Resume { campaign } => resume(client, show, &campaign).await?,
         CampaignCommand::Stop { campaign, undo } => {
             act(client, show, &campaign, if undo { "unschedule" } else { "stop" }).await?;
         }
@@ -101,6 +101,20 @@ fn format(path: &Path) -> &'static str {
 async fn act(client: &Client, show: Show, campaign: &str, action: &str) -> anyhow::Result<()> {
     let now = client.post(&format!("/api/v1/campaigns/{campaign}/{action}"), &Value::Null).await?;
     show.print(&now, |c| format!("campaign {campaign} is {}", table::text(c, "state")));
+    Ok(())
+}
+
+/// Lets a campaign go on; of one that an alarm paused it says what that means.
+async fn resume(client: &Client, show: Show, campaign: &str) -> anyhow::Result<()> {
+    let before = client.get(&format!("/api/v1/campaigns/{campaign}")).await?;
+    let because = &before["paused_because"];
+    act(client, show, campaign, "resume").await?;
+    if show == Show::Text && because.is_object() {
+        println!(
+            "It goes on although: {} It is paused again only when that gets worse by a step.",
+            table::long_text(because, "sentence", 500)
+        );
+    }
     Ok(())
 }
 

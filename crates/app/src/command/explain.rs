@@ -1,13 +1,15 @@
-//! `postrider explain`: what a reply or a bounce means, by the same rules as the engine. Needs no server.
+//! `postrider explain`: what a reply or a bounce means, by the same rules as the engine: those of the operator's file, then those
+//! that ship. Needs no server, so rules that a workspace set through the API are not asked.
 //!
 //! Wiring only: reading is done in `mail`, judging in `domain`.
 
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use postrider_domain::bounce::report::judge_report;
-use postrider_domain::bounce::{About, BounceClass, BounceConsequence, RuleBook, Verdict, judge_reply};
+use postrider_domain::bounce::{About, BounceClass, BounceConsequence, Origin, RuleBook, Verdict, judge_reply};
 use postrider_mail::report::{self, Report, ReportKind, ReportedRecipient};
 use postrider_mail::{EnhancedStatus, Reply, Stage};
 use serde_json::{Map, Value, json};
@@ -16,12 +18,14 @@ use super::Show;
 use crate::cli::ExplainArgs;
 
 /// Explains each argument; one line each for programs. The exit code is 1 when one of them could not be read.
-pub fn run(show: Show, args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+/// `configured` is the file of rules that the settings name, if they can be read.
+pub fn run(show: Show, args: &ExplainArgs, configured: anyhow::Result<Option<PathBuf>>) -> anyhow::Result<ExitCode> {
     let Some(stage) = Stage::parse(&args.stage.to_ascii_lowercase()) else {
         let known: Vec<&str> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
         bail!("could not understand --stage {}: it is one of {}", args.stage, known.join(", "));
     };
-    let book = RuleBook::built_in();
+    let own = rules(args, configured)?;
+    let book = own.as_ref().unwrap_or(RuleBook::built_in());
     let site = args.site.as_deref().and_then(|site| book.site_of(site));
     if let (Some(name), None) = (&args.site, site) {
         let known: Vec<&str> = book.sites().collect();
@@ -42,6 +46,22 @@ pub fn run(show: Show, args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The rules of the file that was named here, or in the settings; `None` for those that ship.
+fn rules(args: &ExplainArgs, configured: anyhow::Result<Option<PathBuf>>) -> anyhow::Result<Option<RuleBook>> {
+    let path = match (&args.rules, configured) {
+        (Some(path), _) => path.clone(),
+        (None, Ok(Some(path))) => path,
+        (None, Ok(None)) => return Ok(None),
+        (None, Err(error)) => {
+            eprintln!("postrider: the settings cannot be read, so only the rules that ship are asked: {error:#}");
+            return Ok(None);
+        }
+    };
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("could not read the rules in {}", path.display()))?;
+    RuleBook::with_own(&[&text]).map(Some).map_err(|error| anyhow::anyhow!("could not {error} (in {})", path.display()))
 }
 
 /// A reply begins with a code; everything else names a file.
@@ -93,7 +113,9 @@ fn of_reply(show: Show, book: &RuleBook, stage: Stage, site: Option<&str>, reply
     let verdict = judge_reply(book, stage, site, reply);
     match show {
         Show::Json => Value::Object(facts(&verdict)).to_string(),
-        Show::Text => format!("{}\n{}\n  rules: version {}", sentence(&verdict), listed(&verdict), book.version()),
+        Show::Text => {
+            format!("{}\n{}\n  rules: version {}", sentence(&verdict), listed(book, &verdict), book.version())
+        }
     }
 }
 
@@ -110,7 +132,7 @@ fn of_message(show: Show, book: &RuleBook, name: &str, bytes: &[u8]) -> String {
             let mut text = format!("{name}: {}", kind_words(&report));
             for (verdict, recipient) in pairs {
                 let mailbox = recipient.mailbox.as_deref().unwrap_or("a mailbox that is not named");
-                text.push_str(&format!("\n{}: {}\n{}", plain(mailbox), sentence(verdict), listed(verdict)));
+                text.push_str(&format!("\n{}: {}\n{}", plain(mailbox), sentence(verdict), listed(book, verdict)));
                 if !recipient.diagnostic.is_empty() {
                     text.push_str(&format!("\n  said: {}", plain(&recipient.diagnostic)));
                 }
@@ -157,10 +179,15 @@ fn kind_words(report: &Report) -> &'static str {
     }
 }
 
-fn listed(verdict: &Verdict) -> String {
+fn listed(book: &RuleBook, verdict: &Verdict) -> String {
+    let source = match book.rule(&verdict.rule) {
+        Some((Origin::Operator, rule)) => format!("\n  source: a rule of yours; {}", plain(&rule.source)),
+        Some((Origin::Provider | Origin::Text, rule)) => format!("\n  source: {}", plain(&rule.source)),
+        None => String::new(),
+    };
     let class = verdict.class.map_or_else(|| "none".to_owned(), |class| format!("{} {}", class.code(), class.as_str()));
     format!(
-        "  class: {class}\n  hard: {}\n  permanent: {}\n  about: {}\n  consequence: {}\n  rule: {}",
+        "  class: {class}\n  hard: {}\n  permanent: {}\n  about: {}\n  consequence: {}\n  rule: {}{source}",
         verdict.hard, verdict.permanent, verdict.about, verdict.consequence, verdict.rule
     )
 }

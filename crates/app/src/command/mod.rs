@@ -1,6 +1,7 @@
 //! What the words of the command line do: every command is a call of the API (see `client`).
 
 pub mod account;
+pub mod alarms;
 pub mod campaign;
 pub mod doctor;
 pub mod domain;

@@ -31,7 +31,7 @@ pub struct AlarmSettings {
     pub to: Vec<String>,
     /// The mailbox that writes; its domain is a sending domain of the workspace.
     pub from: String,
-    /// The smarthost that carries these mails; none: the workspace's default route.
+    /// The route that carries these mails; none: the workspace's default one.
     pub route: Option<RouteId>,
     /// Which severities are mailed.
     pub severities: Vec<AlarmSeverity>,

@@ -78,6 +78,8 @@ pub(super) struct Sites {
     speeds: Vec<SiteSpeed>,
     /// Stops of an earlier life, in milliseconds of the monotonic clock.
     stops: HashMap<(String, String), Stopped>,
+    /// Sites that are held whatever the source; milliseconds of the monotonic clock.
+    held: HashMap<String, Stopped>,
     next: u32,
 }
 
@@ -107,6 +109,9 @@ impl Sites {
                     heard_at: i64::MIN,
                 };
                 if let Some(stop) = self.stops.get(&(source.to_string(), site.to_owned())) {
+                    entry.shaper.keep_stop(stop.clone());
+                }
+                if let Some(stop) = self.held.get(site) {
                     entry.shaper.keep_stop(stop.clone());
                 }
                 self.numbers.insert(key.clone(), number);
@@ -146,6 +151,23 @@ impl Sites {
             .collect();
         old.into_iter().for_each(|number| self.forget(number));
         self.stops.retain(|_, stop| stop.until > now);
+        self.held.retain(|_, stop| stop.until > now);
+    }
+
+    /// Holds a site, from whatever source mail goes there.
+    pub(super) fn hold(&mut self, site: &str, stop: &Stopped) {
+        for entry in self.entries.values_mut().filter(|entry| entry.key.site == site) {
+            entry.shaper.keep_stop(stop.clone());
+        }
+        self.held.insert(site.to_owned(), stop.clone());
+    }
+
+    /// Lets a site go on that was held by this rule.
+    pub(super) fn release(&mut self, site: &str, rule: &str) {
+        self.held.remove(site);
+        for entry in self.entries.values_mut().filter(|entry| entry.key.site == site) {
+            entry.shaper.lift_stop(rule);
+        }
     }
 
     /// Whether the settings that count for a workspace at a site have changed so that it has another entry now.

@@ -17,6 +17,7 @@ use crate::input::{Json, Path, Query};
 use crate::launch::variant;
 use crate::page::{Listed, listing, paging};
 use crate::problem::Problem;
+use crate::resource::alarm::AlarmView;
 use crate::resource::campaign_view::{AudienceView, CampaignRow, CampaignView, DraftView, PolicyInput, policy_of};
 use crate::rule::Rule;
 use crate::schema::{self as s, Time};
@@ -189,7 +190,18 @@ struct CopyInput {
 pub async fn view(web: &Web, caller: &Caller, id: CampaignId) -> Result<CampaignView, Problem> {
     let campaign = web.store().campaign(caller.workspace, id).await?;
     let variant = variant(web, caller, id).await?;
+    let paused_because = match campaign.state {
+        CampaignState::Paused => web.store().paused_because(caller.workspace, id).await?,
+        CampaignState::Draft
+        | CampaignState::Scheduled
+        | CampaignState::Freezing
+        | CampaignState::Sending
+        | CampaignState::Done
+        | CampaignState::Stopped
+        | CampaignState::Missed => None,
+    };
     Ok(CampaignView {
+        paused_because: paused_because.map(AlarmView::from),
         campaign: campaign.into(),
         variant: Some(variant.id),
         draft: variant.draft.into(),

@@ -10,6 +10,7 @@ use postrider_domain::stream::{InDoubtPolicy, Stream};
 use postrider_store::campaign::Campaign;
 
 use crate::problem::Problem;
+use crate::resource::alarm::AlarmView;
 use crate::schema::{self as s, Time};
 
 /// Who gets a campaign.
@@ -153,6 +154,10 @@ pub struct CampaignView {
     pub draft: DraftView,
     /// The text's own revision; send it with a save.
     pub draft_rev: i64,
+    /// The alarm that paused it; null when a person did, or it is not paused. Resumed, it pauses again only when it has got
+    /// worse by a step.
+    #[schema(value_type = Option<AlarmView>)]
+    pub paused_because: Option<AlarmView>,
 }
 
 impl From<Draft> for DraftView {

@@ -277,6 +277,10 @@ pub struct AttemptView {
     tls: String,
     /// What was done about it after a crash: `resent`, `assumed` or `held`.
     doubt: Option<String>,
+    /// The bounce rule that said what the reply means: its id, or `status.…` and `code.…` for the codes alone.
+    rule: Option<String>,
+    /// The version of the bounce rules that were asked.
+    rules_version: Option<String>,
     /// The recipient; only with `doubted=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     mailbox: Option<String>,
@@ -301,6 +305,8 @@ impl From<AttemptRow> for AttemptView {
             source: r.source,
             tls: r.tls,
             doubt: r.doubt,
+            rule: r.rule,
+            rules_version: r.rules,
             mailbox: None,
         }
     }

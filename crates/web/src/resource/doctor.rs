@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::Method;
 use postrider_domain::schedule::rfc3339;
 use postrider_store::certificate::Certificate;
+use postrider_domain::alarm::{AlarmSeverity, remedy};
 use postrider_store::doctor::DoctorFacts;
 use serde_json::json;
 
@@ -175,6 +176,15 @@ async fn doctor(State(web): State<Web>) -> Result<axum::Json<DoctorView>, Proble
         format!("{mib} MiB are free"),
         format!("only {mib} MiB are free: nothing new is taken or sent; make room in {}", store.data().display()),
     ));
+    for alarm in store.open_alarms().await? {
+        let state = match alarm.severity {
+            AlarmSeverity::Critical => "bad",
+            AlarmSeverity::Warning => "note",
+        };
+        let known = if alarm.acknowledged_at.is_some() { " (acknowledged)" } else { "" };
+        let detail = format!("{}{known} {}", alarm.sentence(), remedy(alarm.kind));
+        checks.push(Check::of(state, format!("alarm {}", alarm.kind), detail));
+    }
     // DNS, sending domains and the clock are the engine's: it alone may ask the network.
     let wait_ms = i64::try_from(ENGINE_WAIT.as_millis()).unwrap_or(i64::MAX);
     let inquiry = store.ask(None, "doctor", &json!({}), wait_ms).await?;

@@ -8,20 +8,25 @@ use postrider_domain::access::Scope;
 use postrider_domain::campaign::CampaignState;
 use postrider_domain::id::CampaignId;
 use postrider_domain::import::ImportState;
+use postrider_store::alarm::AlarmState;
 use postrider_store::campaign::Campaign;
 use postrider_store::home::HomeFacts;
+use postrider_store::page::PageRequest;
 use postrider_store::series::Moment;
 
 use crate::Web;
 use crate::api::{Api, Op};
 use crate::caller::Caller;
 use crate::problem::Problem;
+use crate::resource::alarm::AlarmView;
 use crate::rule::Rule;
 use crate::schema::{self as s, Time};
 
 /// Days that are shown, today included.
 const DAYS: i64 = 7;
 const DAY_MS: i64 = 86_400_000;
+/// Alarms that are shown.
+const ALARMS: u32 = 50;
 
 /// Adds the routes.
 pub fn routes(api: &mut Api) {
@@ -41,6 +46,10 @@ pub fn routes(api: &mut Api) {
 struct HomeView {
     /// What needs somebody, the most urgent first.
     attention: Vec<AttentionView>,
+    /// Alarms that are not over, of the workspace and of the installation, the newest first; at most fifty.
+    alarms: Vec<AlarmView>,
+    /// Whether anybody is written to when an alarm is raised; nobody is until `/api/v1/alarms/settings` names somebody.
+    alarms_are_mailed: bool,
     /// What there is to set up, in order.
     setup: Vec<SetupStepView>,
     /// Whether every step that sending needs is done.
@@ -268,6 +277,9 @@ async fn home(State(web): State<Web>, caller: Caller) -> Result<axum::Json<HomeV
     let zone = postrider_domain::schedule::zone(&facts.workspace.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
     let quarters = store.quarters(caller.workspace, now - (DAYS + 1) * DAY_MS).await?;
     let (attention, setup) = (attention(&facts), setup(&facts));
+    let alarms = store
+        .alarms(caller.workspace, &[AlarmState::Open, AlarmState::Acknowledged], &PageRequest::first(ALARMS))
+        .await?;
     let needed = ["workspace", "domain", "route", "contacts", "consent"];
     let ready_to_send = setup.iter().all(|step| step.done || !needed.contains(&step.code));
     let mut running = Vec::with_capacity(facts.running.len());
@@ -287,6 +299,8 @@ async fn home(State(web): State<Web>, caller: Caller) -> Result<axum::Json<HomeV
     }
     Ok(axum::Json(HomeView {
         attention,
+        alarms: alarms.items.into_iter().map(AlarmView::from).collect(),
+        alarms_are_mailed: store.alarm_settings(caller.workspace).await?.mails(),
         setup,
         ready_to_send,
         running,

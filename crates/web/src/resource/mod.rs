@@ -1,8 +1,10 @@
 //! The resources of `/api/v1`, one file each. Every file says its routes first, then its views, then its handlers.
 
 mod account;
+mod alarm;
 mod audit;
 mod blocks;
+mod bounce_rules;
 mod campaign;
 mod campaign_action;
 mod campaign_figures;
@@ -45,6 +47,7 @@ pub fn routes(api: &mut Api) {
     session::routes(api);
     workspace::routes(api);
     home::routes(api);
+    alarm::routes(api);
     account::routes(api);
     key::routes(api);
     audit::routes(api);
@@ -62,6 +65,8 @@ pub fn routes(api: &mut Api) {
     route::routes(api);
     egress::routes(api);
     queue::routes(api);
+    bounce_rules::routes(api);
+    steering::routes(api);
     tls::routes(api);
     certificate::routes(api);
     probe::routes(api);

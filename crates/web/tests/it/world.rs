@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use postrider_domain::access::Scope;
+use postrider_domain::alarm::{AlarmKey, AlarmKind, AlarmSeverity, Wrong};
 use postrider_domain::id::{PurposeId, WorkspaceId};
 use postrider_store::Store;
 use postrider_store::testing::{TestStore, open_both_at};
@@ -189,9 +190,19 @@ pub async fn bare(store: &TestStore) -> (Router, WebConfig, tempfile::TempDir) {
 
 async fn furnish(store: TestStore) -> World {
     let (router, config, folder) = bare(&store).await;
-    let ours = tenant(&router, "ours").await;
-    let theirs = tenant(&router, "theirs").await;
+    let mut ours = tenant(&router, "ours").await;
+    let mut theirs = tenant(&router, "theirs").await;
+    for tenant in [&mut ours, &mut theirs] {
+        tenant.ids.insert("alarm", alarm(&store, &tenant.workspace).await);
+    }
     World { router, config, kind: store.kind, ours, theirs, folder, store }
+}
+
+/// Only the engine raises alarms; here it is done for it.
+async fn alarm(store: &Store, workspace: &str) -> String {
+    let key = AlarmKey::of(workspace.parse().unwrap(), AlarmKind::DomainRed, "example.org");
+    let wrong = Wrong { severity: AlarmSeverity::Warning, level: 0, facts: json!({ "finding": "no SPF" }) };
+    store.raise_alarm(&key, &wrong).await.unwrap().unwrap().to_string()
 }
 
 /// Makes a workspace with one of everything, through the API.
