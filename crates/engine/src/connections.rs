@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_domain::bounce::BounceClass;
+use postrider_domain::outcome::AttemptResult;
 use postrider_domain::route::{RouteKind, TlsMode as RouteTls};
 use postrider_mail::Stage;
 use postrider_mail::mailbox::DomainName;
@@ -134,25 +135,18 @@ pub(crate) async fn reach(
     policy: &DomainPolicy,
     leaving: &Leaving,
 ) -> Result<Open, Box<Unreached>> {
-    let mut left = shared.config.limits.addresses_per_attempt.max(1);
-    let mut worst: Option<Unreached> = None;
-    let mut note = |ended: Ended, host: &str, ip: String| {
-        worst = Some(match worst.take() {
-            None => Unreached { ended, host: host.to_owned(), ip },
-            Some(before) => {
-                let told = more_telling(before.ended.clone(), ended.clone());
-                if told == before.ended { before } else { Unreached { ended, host: host.to_owned(), ip } }
-            }
-        });
-    };
+    let most = shared.config.limits.addresses_per_attempt.max(1);
+    let mut search = Search { shared, route, policy, timeouts, leaving, left: most, worst: None };
+    // Where there are more hosts than one attempt tries, those that did not answer lately come last.
+    let mut later = Vec::new();
     for host in hosts {
-        if left == 0 {
+        if search.left == 0 {
             break;
         }
         let addresses = match addresses(shared, &host.name).await {
             Ok(addresses) => addresses,
             Err(ended) => {
-                note(ended, &host.name, String::new());
+                search.note(ended, &host.name, String::new());
                 continue;
             }
         };
@@ -162,43 +156,91 @@ pub(crate) async fn reach(
                 let facts = shared.transport.facts(shared, &policy.domain, &host.name).await;
                 if let Decision::NextHost(refusal) = decide(policy, &facts, &Seen::Nothing) {
                     shared.transport.count(shared, &policy.domain, refusal.finding.as_slice());
-                    note(refused(&refusal), &host.name, String::new());
+                    search.note(refused(&refusal), &host.name, String::new());
                     continue;
                 }
-                Some(facts)
+                Some(Arc::new(facts))
             }
         };
+        let many = hosts.len() > most || addresses.len() > most;
         for ip in addresses {
-            if left == 0 {
-                break;
-            }
-            let source = match bound(leaving, ip) {
-                Ok(source) => source,
-                Err(ended) => {
-                    note(ended, &host.name, ip.to_string());
-                    continue;
-                }
-            };
-            left -= 1;
-            let way = Way { leaving, source };
-            let opened = match &facts {
-                Some(facts) => open_mx(shared, route, (policy, facts), ip, timeouts, way).await,
-                None => open_smarthost(shared, route, &host.name, ip, timeouts, way).await,
-            };
-            match opened {
-                Ok(mut open) => {
-                    open.require_tls = policy.demand == Demand::RequireTls;
-                    return Ok(open);
-                }
-                Err(ended) => note(ended, &host.name, ip.to_string()),
+            if many && shared.unanswered.is_lately(ip, shared.monotonic()) {
+                later.push((host, facts.clone(), ip));
+            } else if let Some(open) = search.open(host, facts.as_deref(), ip).await {
+                return Ok(open);
             }
         }
     }
-    Err(Box::new(worst.unwrap_or_else(|| Unreached {
+    for (host, facts, ip) in later {
+        if let Some(open) = search.open(host, facts.as_deref(), ip).await {
+            return Ok(open);
+        }
+    }
+    Err(Box::new(search.worst.unwrap_or_else(|| Unreached {
         ended: Ended::broken(Stage::Resolve, "no host has an address"),
         host: hosts.first().map(|h| h.name.clone()).unwrap_or_default(),
         ip: String::new(),
     })))
+}
+
+/// One attempt's way through the addresses of a domain's hosts.
+struct Search<'a> {
+    shared: &'a Shared,
+    route: &'a Arc<Route>,
+    policy: &'a DomainPolicy,
+    timeouts: Timeouts,
+    leaving: &'a Leaving,
+    /// Addresses that may still be tried.
+    left: usize,
+    /// What tells most of those that failed.
+    worst: Option<Unreached>,
+}
+
+impl Search<'_> {
+    fn note(&mut self, ended: Ended, host: &str, ip: String) {
+        self.worst = Some(match self.worst.take() {
+            None => Unreached { ended, host: host.to_owned(), ip },
+            Some(before) => {
+                let told = more_telling(before.ended.clone(), ended.clone());
+                if told == before.ended { before } else { Unreached { ended, host: host.to_owned(), ip } }
+            }
+        });
+    }
+
+    /// Tries one address, unless enough were tried; `None` when it did not let us in.
+    async fn open(&mut self, host: &MxHost, facts: Option<&HostFacts>, ip: IpAddr) -> Option<Open> {
+        if self.left == 0 {
+            return None;
+        }
+        let source = match bound(self.leaving, ip) {
+            Ok(source) => source,
+            Err(ended) => {
+                self.note(ended, &host.name, ip.to_string());
+                return None;
+            }
+        };
+        self.left -= 1;
+        let (shared, route) = (self.shared, self.route);
+        let way = Way { leaving: self.leaving, source };
+        let opened = match facts {
+            Some(facts) => open_mx(shared, route, (self.policy, facts), ip, self.timeouts, way).await,
+            None => open_smarthost(shared, route, &host.name, ip, self.timeouts, way).await,
+        };
+        match opened {
+            Ok(mut open) => {
+                shared.unanswered.forget(ip);
+                open.require_tls = self.policy.demand == Demand::RequireTls;
+                Some(open)
+            }
+            Err(ended) => {
+                if ended.stage == Stage::Connect && ended.result == AttemptResult::Broken {
+                    shared.unanswered.note(ip, shared.monotonic());
+                }
+                self.note(ended, &host.name, ip.to_string());
+                None
+            }
+        }
+    }
 }
 
 /// From where one connection is made.

@@ -87,20 +87,21 @@ impl Kit {
     pub(crate) async fn load(&self, batch: VecDeque<Handed>) -> VecDeque<Loaded> {
         let mut orders = Vec::with_capacity(batch.len());
         let mut waiting = Vec::with_capacity(batch.len());
+        // A batch is of one lane, and so of one stream.
+        let urgency = match batch.front().map(|handed| handed.plan.stream) {
+            Some(Stream::Transactional) => Urgency::First,
+            Some(Stream::Marketing) | None => Urgency::InTurn,
+        };
         for handed in batch {
             match self.order(&handed).await {
                 Ok(Some(order)) => {
-                    let urgency = match handed.plan.stream {
-                        Stream::Transactional => Urgency::First,
-                        Stream::Marketing => Urgency::InTurn,
-                    };
                     let begun = Instant::now();
                     let metrics = self.shared.metrics.clone();
-                    orders.push(self.workshop.order(urgency, move || {
+                    orders.push(move || {
                         let made = render::make(&order);
                         metrics.signed(begun.elapsed());
                         made
-                    }));
+                    });
                     waiting.push(handed);
                 }
                 Ok(None) => {
@@ -120,7 +121,7 @@ impl Kit {
                 }
             }
         }
-        let made = join_all(orders).await;
+        let made = self.workshop.order(urgency, orders).await;
         let mut loaded = VecDeque::with_capacity(waiting.len());
         for (handed, made) in waiting.into_iter().zip(made) {
             match made {

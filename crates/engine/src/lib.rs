@@ -17,6 +17,7 @@
 //! breakers     sites that are not believed      reconsider  the second look at an attempt's end
 //! rules        the operator's bounce rules
 //! transport    how much TLS a domain asks for    certificate  our own certificate, kept fresh
+//! unanswered   addresses that did not answer lately
 //! tls_report   what TLS with a domain came to, told to its owner
 //! key_watch    new DKIM keys sign when DNS has them, old ones are taken back
 //! ```
@@ -55,6 +56,7 @@ mod sites;
 mod steer;
 mod tls_report;
 mod transport;
+mod unanswered;
 mod watch;
 mod workshop;
 

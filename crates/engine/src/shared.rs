@@ -12,11 +12,12 @@ use postrider_store::{KeyPurpose, Store, StoreError};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::config::EngineConfig;
 use crate::breakers::Breakers;
+use crate::config::EngineConfig;
 use crate::metrics::Metrics;
 use crate::rules::Rules;
 use crate::transport::Transport;
+use crate::unanswered::Unanswered;
 use crate::watch::{Listening, Notes};
 
 /// How far the engine's life has come.
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) writer: QueueWriter,
     pub(crate) metrics: Metrics,
     pub(crate) transport: Transport,
+    pub(crate) unanswered: Unanswered,
     /// What the look-out should know.
     pub(crate) notes: Arc<Notes>,
     pub(crate) breakers: Breakers,
@@ -75,6 +77,7 @@ impl Shared {
             writer,
             metrics,
             transport: Transport::default(),
+            unanswered: Unanswered::default(),
             notes,
             breakers: Breakers::default(),
             rules,

@@ -311,8 +311,11 @@ fn host(label: &str, domain: &str, name: &str, kind: Kind) -> Said {
     let place = Place::named(label).unwrap_or(STANDARD);
     let nobody = || Data::A(Place::named("refused").unwrap_or(STANDARD).address());
     if let (("last", Some(n)), Kind::A) = (split_number(label), kind) {
-        let last = name.starts_with(&format!("mx{}.", n.min(100)));
-        return Said::Records(vec![if last { Data::A(STANDARD.address()) } else { nobody() }]);
+        // Each dead host has an address of its own, where nobody listens.
+        let number = split_number(name.split('.').next().unwrap_or_default()).1;
+        let number = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(0);
+        let last = u32::from(number) == n.min(100);
+        return Said::Records(vec![Data::A(if last { STANDARD.address() } else { Ipv4Addr::new(127, 77, 0, number) })]);
     }
     let records = match (label, kind) {
         ("noaddress" | "nodata", _) => Vec::new(),

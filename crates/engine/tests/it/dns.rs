@@ -77,6 +77,19 @@ async fn what_dns_says_decides_about_the_first_attempt() {
     compare("docs/dns.md", "table", &table);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_hosts_in_front_are_passed_by_the_next_attempts() {
+    let rig = Rig::sqlite("dead-hosts").await;
+    rig.people(&["ann@last25.test"]).await;
+    let engine = rig.engine().await;
+    let campaign = rig.campaign(rehearsal()).await;
+    rig.until_done_winding(campaign, 200).await;
+    let rows = rig.rows(campaign).await;
+    engine.shutdown(std::time::Duration::from_secs(5)).await;
+    // Ten addresses an attempt: 24 that are dead take two attempts and a half.
+    assert_eq!((rows[0].status, rows[0].attempt), (ReportStatus::Sent, 3), "{}", rows[0].detail);
+}
+
 /// Compares a part of a page with what the test has made; with UPDATE_TABLES=1 writes it there.
 fn compare(page: &str, part: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(page);
