@@ -52,7 +52,7 @@ pub fn configure(
             )
         }
     };
-    Ok(CertificateConfig { origin, source, reload: Arc::default() })
+    Ok(CertificateConfig { origin, source, ..CertificateConfig::default() })
 }
 
 fn authority(own: &Certificate, allow: Vec<Cidr>, resolver: Arc<DnsResolver>) -> anyhow::Result<AcmeConfig> {

@@ -141,6 +141,7 @@ impl System {
                 tracing::error!(event = "socket.ended", %error);
             }
         });
+        self.certificate.listening.send_replace(true);
         Ok(Bound { http: address, https })
     }
 

@@ -19,7 +19,7 @@ use postrider_smtp::{CertificatePair, CertificateSource};
 use postrider_store::StoreError;
 use postrider_store::certificate::{Certificate, NewCertificate};
 use postrider_store::secret::SecretBytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::shared::{Phase, Shared};
 
@@ -78,6 +78,8 @@ pub struct CertificateConfig {
     pub source: CertificateSource,
     /// Rung by the operator (SIGHUP): look at the files now.
     pub reload: Arc<Notify>,
+    /// Set to true when challenges are answered here: no order begins before, since its proof would fail.
+    pub listening: Arc<watch::Sender<bool>>,
 }
 
 /// The row of an authority's certificate: all nodes with the same names share it.
@@ -108,7 +110,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     match &config.origin {
         CertificateOrigin::Nowhere => {}
         CertificateOrigin::Files(own) => watch_files(&shared, own, &mine).await,
-        CertificateOrigin::Acme(acme) => watch_acme(&shared, acme, &mine).await,
+        CertificateOrigin::Acme(acme) => {
+            let mut listening = config.listening.subscribe();
+            tokio::select! {
+                // The sender is in the configuration, which lives as long as we do.
+                _ = listening.wait_for(|listening| *listening) => {}
+                () = shared.reached(Phase::Stopping) => return,
+            }
+            watch_acme(&shared, acme, &mine).await;
+        }
     }
 }
 

@@ -78,6 +78,7 @@ mod audience;
 mod db;
 mod delivery_pages;
 mod dialect;
+mod dkim_key;
 mod engine_needs;
 mod folder;
 mod gate;

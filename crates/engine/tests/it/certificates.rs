@@ -67,7 +67,9 @@ fn acme(authority: &Authority, ranges: &[&str]) -> CertificateConfig {
         external: None,
         fetcher: Fetcher::new(policy).with_roots(roots),
     };
-    CertificateConfig { origin: CertificateOrigin::Acme(Arc::new(config)), ..CertificateConfig::default() }
+    let config = CertificateConfig { origin: CertificateOrigin::Acme(Arc::new(config)), ..CertificateConfig::default() };
+    config.listening.send_replace(true);
+    config
 }
 
 async fn row(rig: &Rig) -> Option<Certificate> {
@@ -93,7 +95,11 @@ async fn a_certificate_is_ordered_kept_and_renewed_when_a_third_of_its_time_is_l
     authority.set_now(rig.store.now());
     authority.fail(Fault::BadNonces);
     rig.certificate = acme(&authority, &["127.0.0.0/8"]);
+    rig.certificate.listening.send_replace(false);
     let engine = rig.engine().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(authority.orders(), 0, "nobody answers challenges yet");
+    rig.certificate.listening.send_replace(true);
     let first = shown(&rig, &rig.certificate.source, |_| true).await;
     assert_eq!(first.names, NAMES);
     assert!((first.not_after - rig.store.now() - 90 * DAY).abs() < 120_000, "{first:?}");
