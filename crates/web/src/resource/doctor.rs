@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::Method;
+use postrider_domain::alarm::{AlarmSeverity, remedy};
 use postrider_domain::schedule::rfc3339;
 use postrider_store::certificate::Certificate;
-use postrider_domain::alarm::{AlarmSeverity, remedy};
 use postrider_store::doctor::DoctorFacts;
 use serde_json::json;
 
