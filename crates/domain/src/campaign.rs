@@ -252,6 +252,8 @@ pub struct LaunchFacts {
     pub from_domain_signs: bool,
     /// A route is chosen or exists as default.
     pub has_route: bool,
+    /// The route lets the relay sign, and no received message has proved that it does for the From domain.
+    pub relay_is_unproved: bool,
     /// Lists named that exist, and lists named in all.
     pub lists_found: usize,
     /// Lists named by the audience.
@@ -300,6 +302,13 @@ pub fn launch_findings(draft: &Draft, audience: &Audience, facts: &LaunchFacts) 
         "no_purpose",
         "audience.purpose",
         "choose the purpose (newsletter or other commercial) that the contacts agreed to",
+    );
+    need(
+        !facts.relay_is_unproved,
+        "relay_unproved",
+        "route",
+        "the route says that the relay signs, and nothing proves it yet: send a test to a mailbox of yours, and hand in the \
+         message as it came (POST /api/v1/routes/{route}/relay-proof); unsigned marketing never starts",
     );
     need(facts.has_route, "no_route", "route", "add a route, or choose one: without it nothing can leave");
     match postrider_mail::mailbox::Mailbox::parse(&draft.from_mailbox) {

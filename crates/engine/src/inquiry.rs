@@ -84,6 +84,7 @@ async fn answer(shared: &Shared, scheduler: &Scheduler, inquiry: &Inquiry) -> Re
         "dns" | "resolve" => Ok(where_mail_goes(shared, inquiry.args["domain"].as_str().unwrap_or_default()).await),
         "domain_check" | "dns_check" => crate::domain_check::check_domain(shared, inquiry).await,
         "route_test" => test_route(shared, inquiry).await,
+        "relay_proof" => crate::relay_proof::look(shared, inquiry).await,
         "own_addresses" => Ok(own_addresses(shared, inquiry)),
         "waiting" => Ok(what_waits(scheduler, inquiry)),
         "doctor" => {

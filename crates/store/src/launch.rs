@@ -6,11 +6,12 @@
 use postrider_domain::campaign::{Draft, LaunchFacts};
 use postrider_domain::consent::PurposeKind;
 use postrider_domain::id::{CampaignId, WorkspaceId};
+use postrider_domain::route::RouteSettings;
 use postrider_mail::mailbox::Mailbox;
 
 use crate::Store;
 use crate::error::Result;
-use crate::read::{to_json, word};
+use crate::read::{json, to_json, word};
 use crate::sql::{args, sql};
 
 /// Members looked at to learn whether anybody would get a campaign; more would make a person wait.
@@ -54,16 +55,28 @@ impl Store {
                 },
             },
         };
-        let has_route = match campaign.route {
-            Some(route) => reader
-                .opt(sql!("SELECT id FROM route WHERE workspace_id = $1 AND id = $2"), args![workspace, route])
-                .await?
-                .is_some(),
-            None => reader
-                .opt(sql!("SELECT id FROM route WHERE workspace_id = $1 AND is_default = $2"), args![workspace, true])
-                .await?
-                .is_some(),
+        let route = match campaign.route {
+            Some(route) => {
+                let find =
+                    sql!("SELECT id, {json settings} AS settings FROM route WHERE workspace_id = $1 AND id = $2");
+                reader.opt(find, args![workspace, route]).await?
+            }
+            None => {
+                let find =
+                    sql!("SELECT id, {json settings} AS settings FROM route WHERE workspace_id = $1 AND is_default = $2");
+                reader.opt(find, args![workspace, true]).await?
+            }
         };
+        let relay_is_unproved = match &route {
+            Some(row) if json::<RouteSettings>(row, "settings")?.signing.needs_proof() => {
+                let from = Mailbox::parse(&draft.from_mailbox).ok();
+                let domain = from.as_ref().map_or("", |from| from.domain().as_str());
+                let find = sql!("SELECT route_id FROM relay_proof WHERE route_id = $1 AND domain = $2");
+                reader.opt(find, args![row.int("id")?, domain]).await?.is_none()
+            }
+            Some(_) | None => false,
+        };
+        let has_route = route.is_some();
         let from_domain_signs = match Mailbox::parse(&draft.from_mailbox) {
             Err(_) => false,
             Ok(from) => reader
@@ -98,6 +111,7 @@ impl Store {
             public_url: place.public_url,
             from_domain_signs,
             has_route,
+            relay_is_unproved,
             lists_found: usize::try_from(lists_found).unwrap_or(0),
             lists_named: named.len(),
             purpose_is_usable,

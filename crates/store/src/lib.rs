@@ -117,6 +117,8 @@ mod catalogue_tests;
 #[cfg(test)]
 mod consent_tests;
 #[cfg(test)]
+mod egress_tests;
+#[cfg(test)]
 mod erase_tests;
 #[cfg(test)]
 mod freeze_tests;

@@ -7,6 +7,7 @@ mod certificates;
 mod delivery;
 mod dns;
 mod domains;
+mod egress;
 mod doubts;
 mod imports;
 mod keys;

@@ -52,10 +52,10 @@ struct DnsInput {
 pub struct Answer {
     /// The question.
     #[schema(value_type = s::InquiryId)]
-    inquiry: InquiryId,
+    pub(crate) inquiry: InquiryId,
     /// The engine's answer; null while there is none.
     #[schema(value_type = Option<Object>)]
-    answer: Option<Value>,
+    pub(crate) answer: Option<Value>,
 }
 
 /// Asks the engine and waits; 202 when it takes longer.

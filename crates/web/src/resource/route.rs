@@ -8,6 +8,7 @@ use postrider_domain::egress::{PoolChoice, PoolRule};
 use postrider_domain::id::{PoolId, RouteId};
 use postrider_domain::route::{ExclusionPolicy, RelayHost, RouteKind, RouteSettings, Signing, TlsMode, free_host};
 use postrider_domain::stream::Stream;
+use postrider_store::relay::RelayProof;
 use postrider_store::route::{PasswordChange, Route};
 use serde_json::json;
 
@@ -20,6 +21,9 @@ use crate::problem::Problem;
 use crate::resource::probe::{Answer, ask};
 use crate::rule::Rule;
 use crate::schema::{self as s, Password, Time};
+
+/// Largest message that is looked at for a proof, in bytes.
+const LARGEST_PROOF: usize = 1 << 20;
 
 /// Adds the routes.
 pub fn routes(api: &mut Api) {
@@ -89,6 +93,54 @@ pub fn routes(api: &mut Api) {
             .gives::<Answer>(200, "What happened."),
         test,
     );
+    proof_routes(api);
+}
+
+/// Adds the routes about who signs.
+fn proof_routes(api: &mut Api) {
+    let rule = Rule::Scope(Scope::Admin);
+    api.add(
+        Method::GET,
+        "/api/v1/routes/{route}/relay-proof",
+        rule,
+        Op::new("routes", "list_relay_proofs", "For which From domains the relay has been proved to sign")
+            .gives_list::<ProofView>("The proofs; they end when host, account or `signing` of the route change."),
+        proofs,
+    );
+    api.add(
+        Method::POST,
+        "/api/v1/routes/{route}/relay-proof",
+        rule,
+        Op::new("routes", "prove_relay", "Prove that the relay signs, by a message that came through it")
+            .about(
+                "Hand in the source of a test message as a mailbox received it. A signature counts when it passes, is aligned \
+                 with the From domain and is not our own. Waits up to 15 seconds, then answers 202: try again.",
+            )
+            .takes::<ProofInput>(json!({ "message": "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; …" }))
+            .gives::<Answer>(200, "Whether it proves anything, and why not."),
+        prove,
+    );
+}
+
+/// A proof.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct ProofView {
+    /// The From domain.
+    domain: String,
+    /// The signing domain, `d=`.
+    signed_by: String,
+    /// Its selector, `s=`.
+    selector: String,
+    /// When it was proved.
+    proved_at: Time,
+}
+
+/// A message as it was received.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ProofInput {
+    /// Its source, header and body, at most 1 MiB.
+    message: String,
 }
 
 /// The settings of a route.
@@ -315,10 +367,17 @@ struct RouteInput {
     /// The AUTH password; sealed, never shown again.
     #[schema(value_type = Option<Password>)]
     password: Option<Password>,
+    /// The AUTH passwords of several hosts, by host; sealed, never shown again.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    host_passwords: HostPasswords,
     /// Whether campaigns and messages without a route of their own take it.
     #[serde(default)]
     is_default: bool,
 }
+
+/// Passwords by host; null forgets one.
+type HostPasswords = std::collections::BTreeMap<String, Option<Password>>;
 
 /// What changes.
 #[derive(serde::Deserialize, utoipa::ToSchema)]
@@ -330,6 +389,10 @@ struct RoutePatch {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Password>)]
     password: Option<Option<Password>>,
+    /// Other passwords of several hosts, by host; null forgets one, and hosts that are not named keep theirs.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    host_passwords: HostPasswords,
     /// True makes it the default one.
     is_default: Option<bool>,
 }
@@ -349,6 +412,8 @@ struct RouteView {
     settings: SettingsView,
     /// Whether a password is stored.
     has_password: bool,
+    /// Those of several hosts that have one.
+    hosts_with_password: Vec<String>,
     /// Whether it is the default one.
     is_default: bool,
     /// What should be thought of before much is sent through it.
@@ -405,14 +470,37 @@ impl From<Route> for RouteView {
             }),
             settings: r.settings.into(),
             has_password: r.has_password,
+            hosts_with_password: Vec::new(),
             is_default: r.is_default,
             created_at: Time(r.created_at),
         }
     }
 }
 
+/// A route with what lies beside its row.
+async fn view(web: &Web, caller: &Caller, route: Route) -> Result<RouteView, Problem> {
+    let hosts_with_password = if route.settings.hosts.is_empty() {
+        Vec::new()
+    } else {
+        web.store().hosts_with_password(caller.workspace, route.id).await?
+    };
+    Ok(RouteView { hosts_with_password, ..route.into() })
+}
+
+async fn set_host_passwords(web: &Web, caller: &Caller, id: RouteId, new: HostPasswords) -> Result<(), Problem> {
+    for (host, password) in new {
+        let change = password.map_or(PasswordChange::Clear, |password| PasswordChange::Set(password.0));
+        web.store().set_host_password(caller.workspace, &caller.actor, id, &host, change).await?;
+    }
+    Ok(())
+}
+
 async fn list(State(web): State<Web>, caller: Caller) -> Listed<RouteView> {
-    Ok(whole(web.store().routes(caller.workspace).await?))
+    let mut views = Vec::new();
+    for route in web.store().routes(caller.workspace).await? {
+        views.push(view(&web, &caller, route).await?);
+    }
+    Ok(whole(views))
 }
 
 async fn add(State(web): State<Web>, caller: Caller, Json(input): Json<RouteInput>) -> Result<Response, Problem> {
@@ -423,7 +511,8 @@ async fn add(State(web): State<Web>, caller: Caller, Json(input): Json<RouteInpu
         web.store().make_default_route(caller.workspace, &caller.actor, made.id).await?;
         made.is_default = true;
     }
-    Ok((StatusCode::CREATED, axum::Json(RouteView::from(made))).into_response())
+    set_host_passwords(&web, &caller, made.id, input.host_passwords).await?;
+    Ok((StatusCode::CREATED, axum::Json(view(&web, &caller, made).await?)).into_response())
 }
 
 async fn hint(Query(query): Query<HintQuery>) -> axum::Json<HintView> {
@@ -435,7 +524,8 @@ async fn get(
     caller: Caller,
     Path(id): Path<RouteId>,
 ) -> Result<axum::Json<RouteView>, Problem> {
-    Ok(axum::Json(web.store().route(caller.workspace, id).await?.into()))
+    let route = web.store().route(caller.workspace, id).await?;
+    Ok(axum::Json(view(&web, &caller, route).await?))
 }
 
 async fn change(
@@ -460,6 +550,7 @@ async fn change(
     if touched {
         web.store().change_route(caller.workspace, &caller.actor, id, &settings, password).await?;
     }
+    set_host_passwords(&web, &caller, id, input.host_passwords).await?;
     match input.is_default {
         Some(true) => web.store().make_default_route(caller.workspace, &caller.actor, id).await?,
         Some(false) if present.is_default => {
@@ -467,7 +558,8 @@ async fn change(
         }
         Some(false) | None => {}
     }
-    Ok(axum::Json(web.store().route(caller.workspace, id).await?.into()))
+    let route = web.store().route(caller.workspace, id).await?;
+    Ok(axum::Json(view(&web, &caller, route).await?))
 }
 
 async fn remove(State(web): State<Web>, caller: Caller, Path(id): Path<RouteId>) -> Result<StatusCode, Problem> {
@@ -478,4 +570,47 @@ async fn remove(State(web): State<Web>, caller: Caller, Path(id): Path<RouteId>)
 async fn test(State(web): State<Web>, caller: Caller, Path(id): Path<RouteId>) -> Result<Response, Problem> {
     web.store().route(caller.workspace, id).await?;
     ask(&web, &caller, "route_test", &json!({ "route": id })).await
+}
+
+impl From<RelayProof> for ProofView {
+    fn from(p: RelayProof) -> ProofView {
+        ProofView {
+            domain: p.domain,
+            signed_by: p.signed_by,
+            selector: p.selector,
+            proved_at: Time(p.proved_at),
+        }
+    }
+}
+
+async fn proofs(State(web): State<Web>, caller: Caller, Path(id): Path<RouteId>) -> Listed<ProofView> {
+    web.store().route(caller.workspace, id).await?;
+    Ok(whole(web.store().relay_proofs(caller.workspace, id).await?))
+}
+
+async fn prove(
+    State(web): State<Web>,
+    caller: Caller,
+    Path(id): Path<RouteId>,
+    Json(input): Json<ProofInput>,
+) -> Result<Response, Problem> {
+    let route = web.store().route(caller.workspace, id).await?;
+    if !route.settings.signing.needs_proof() {
+        return Err(Problem::refused("nothing has to be proved: by this route we sign ourselves"));
+    }
+    if input.message.len() > LARGEST_PROOF {
+        return Err(Problem::refused("the message is larger than 1 MiB: hand in a plain test message"));
+    }
+    let (store, wait) = (web.store(), web.config().inquiry_wait);
+    let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    let args = json!({ "message": input.message });
+    let inquiry = store.ask(Some(caller.workspace), "relay_proof", &args, wait_ms).await?;
+    let answer = store.wait_for_answer(Some(caller.workspace), inquiry, wait).await?;
+    if let Some(proof) = answer.as_ref().filter(|answer| answer["ok"] == true) {
+        let word = |name: &str| proof[name].as_str().unwrap_or_default();
+        let facts = (word("domain"), word("signed_by"), word("selector"));
+        store.keep_relay_proof(caller.workspace, &caller.actor, id, facts).await?;
+    }
+    let status = if answer.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, axum::Json(Answer { inquiry, answer })).into_response())
 }

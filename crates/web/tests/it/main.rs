@@ -5,6 +5,7 @@
 mod alarms;
 mod campaigns;
 mod certificates;
+mod egress;
 mod filters;
 mod idempotent;
 mod imports;
