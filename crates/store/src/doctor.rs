@@ -144,11 +144,8 @@ impl Store {
             .one(sql!("SELECT count(*) AS n FROM contact WHERE workspace_id = $1 AND erased_at IS NULL"), args![id])
             .await?
             .int("n")?;
-        let (signing, unsigned): (Vec<_>, Vec<_>) = self
-            .domains(id)
-            .await?
-            .into_iter()
-            .partition(|domain| domain.keys.iter().any(DkimKey::signs));
+        let (signing, unsigned): (Vec<_>, Vec<_>) =
+            self.domains(id).await?.into_iter().partition(|domain| domain.keys.iter().any(DkimKey::signs));
         Ok(WorkspaceFacts {
             id,
             name,

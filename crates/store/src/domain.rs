@@ -78,7 +78,6 @@ impl Store {
         self.domain(workspace, id).await
     }
 
-
     /// The sending domains of a workspace with their keys, at most 500.
     ///
     /// # Errors

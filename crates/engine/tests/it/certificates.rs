@@ -67,7 +67,8 @@ fn acme(authority: &Authority, ranges: &[&str]) -> CertificateConfig {
         external: None,
         fetcher: Fetcher::new(policy).with_roots(roots),
     };
-    let config = CertificateConfig { origin: CertificateOrigin::Acme(Arc::new(config)), ..CertificateConfig::default() };
+    let config =
+        CertificateConfig { origin: CertificateOrigin::Acme(Arc::new(config)), ..CertificateConfig::default() };
     config.listening.send_replace(true);
     config
 }
