@@ -301,11 +301,15 @@ impl RouteSettings {
                 return Err(RouteError::Kind("a route to MX hosts has no `hosts`: make it a smarthost"));
             }
             RouteKind::Mx if self.signing.needs_proof() => {
-                return Err(RouteError::Kind("only a smarthost can sign for us: `signing` of a route to MX hosts is `we`"));
+                return Err(RouteError::Kind(
+                    "only a smarthost can sign for us: `signing` of a route to MX hosts is `we`",
+                ));
             }
             RouteKind::Mx => self.egress.check()?,
             RouteKind::Smarthost if !self.egress.is_empty() => {
-                return Err(RouteError::Kind("pools are for routes to MX hosts: a smarthost sees the account, not the address"));
+                return Err(RouteError::Kind(
+                    "pools are for routes to MX hosts: a smarthost sees the account, not the address",
+                ));
             }
             RouteKind::Smarthost if !self.hosts.is_empty() => {
                 if !self.host.is_empty() || self.port != 0 || !self.username.is_empty() {
@@ -398,7 +402,10 @@ mod tests {
             ),
             (RouteSettings { hosts: vec![host("a.test", 0)], ..several.clone() }, RouteError::Host),
             (RouteSettings { tls: TlsMode::Opportunistic, ..several.clone() }, RouteError::ClearAuth),
-            (RouteSettings { hosts: vec![RelayHost { weight: 0, ..host("a.test", 25) }], ..several.clone() }, RouteError::Weight),
+            (
+                RouteSettings { hosts: vec![RelayHost { weight: 0, ..host("a.test", 25) }], ..several.clone() },
+                RouteError::Weight,
+            ),
         ] {
             assert_eq!(wrong.check(), Err(why));
         }

@@ -42,7 +42,9 @@ pub enum PlanError {
         day: usize,
     },
     /// A day with more than twice the day before.
-    #[error("day {day} of the plan has more than twice the messages of the day before: let it grow more slowly (SR-34)")]
+    #[error(
+        "day {day} of the plan has more than twice the messages of the day before: let it grow more slowly (SR-34)"
+    )]
     Doubles {
         /// Which, from 1.
         day: usize,
@@ -252,7 +254,11 @@ mod tests {
                 assert_eq!(step as usize, day, "one step a day");
                 let share = f64::from(carried) / f64::from(DEFAULT_PLAN[day]);
                 if hours.end == 24 {
-                    assert!((0.95..=1.0).contains(&share), "day {day} of {hours:?}: {carried} of {}", DEFAULT_PLAN[day]);
+                    assert!(
+                        (0.95..=1.0).contains(&share),
+                        "day {day} of {hours:?}: {carried} of {}",
+                        DEFAULT_PLAN[day]
+                    );
                 } else {
                     // Mail that stops coming at six leaves the rest of the day's messages; never more than the plan.
                     assert!((0.5..=1.0).contains(&share), "day {day} of {hours:?}: {carried}");

@@ -153,9 +153,7 @@ async fn where_mail_goes(shared: &Shared, domain: &str) -> Value {
 /// Which of some addresses this machine does not have.
 fn own_addresses(shared: &Shared, inquiry: &Inquiry) -> Value {
     let named = inquiry.args["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str).take(10);
-    let missing: Vec<&str> = named
-        .filter(|text| !text.parse().is_ok_and(postrider_smtp::dial::is_own))
-        .collect();
+    let missing: Vec<&str> = named.filter(|text| !text.parse().is_ok_and(postrider_smtp::dial::is_own)).collect();
     json!({ "ok": missing.is_empty(), "node": shared.node.id, "missing": missing })
 }
 
@@ -202,7 +200,8 @@ async fn test_route(shared: &Shared, inquiry: &Inquiry) -> Result<Value, StoreEr
     let hosts = [MxHost { preference: 0, name: relay.host.clone() }];
     let begun = Instant::now();
     let cap = i64::try_from(LONGEST.as_millis() / 2).unwrap_or(i64::MAX);
-    let reached = reach(shared, &route, &hosts, timeouts(shared, Some(cap)), &DomainPolicy::default(), &Leaving::default()).await;
+    let reached =
+        reach(shared, &route, &hosts, timeouts(shared, Some(cap)), &DomainPolicy::default(), &Leaving::default()).await;
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(match reached {
         Ok(open) => {

@@ -314,7 +314,13 @@ impl Kit {
                     Place { route: plan.route.id, pool: None, source: Source::Direct, site: UNRESOLVED.to_owned() };
                 let handed = Handed { row, lease: lease.clone(), plan: Arc::clone(plan), place };
                 let first_try_at = handed.row.first_try_at.unwrap_or(begun.0);
-                self.settle(&handed, first_try_at, &ended, begun, (domain.clone(), String::new(), String::new(), String::new()));
+                self.settle(
+                    &handed,
+                    first_try_at,
+                    &ended,
+                    begun,
+                    (domain.clone(), String::new(), String::new(), String::new()),
+                );
             }
         }
         if sites > 0 {

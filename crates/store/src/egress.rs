@@ -156,7 +156,8 @@ impl Store {
     /// # Errors
     /// There is none.
     pub async fn egress_source(&self, id: SourceId) -> Result<EgressSource> {
-        let sql = sql!("SELECT id, {json settings} AS settings, created_at, updated_at FROM egress_source WHERE id = $1");
+        let sql =
+            sql!("SELECT id, {json settings} AS settings, created_at, updated_at FROM egress_source WHERE id = $1");
         let row = self.read().await?.opt(sql, args![id]).await?;
         EgressSource::read(&row.ok_or_else(|| not_found("egress source"))?)
     }
@@ -419,7 +420,9 @@ impl Store {
             .read()
             .await?
             .all(
-                sql!("SELECT id, weight FROM campaign WHERE weight <> 1 AND state IN ('freezing', 'sending', 'paused')"),
+                sql!(
+                    "SELECT id, weight FROM campaign WHERE weight <> 1 AND state IN ('freezing', 'sending', 'paused')"
+                ),
                 args![],
             )
             .await?;

@@ -177,7 +177,9 @@ async fn days_are_shared_by_name() {
             Some(route) => route.id,
             None => store.add_route(book.workspace, &BY, &RouteSettings::default(), None).await.unwrap().id,
         };
-        for quota in [Quota::Source(id), Quota::Host(book.workspace, route, "a.test"), Quota::Route(book.workspace, route)] {
+        for quota in
+            [Quota::Source(id), Quota::Host(book.workspace, route, "a.test"), Quota::Route(book.workspace, route)]
+        {
             let take = async |n| store.take_quota(&quota, 1, n, 10).await.unwrap();
             assert_eq!((take(6).await, take(6).await, take(6).await), (6, 4, 0), "{quota:?}");
         }
@@ -211,9 +213,8 @@ async fn passwords_and_proofs_stay_with_their_host() {
         let direct = store.add_route(book.workspace, &BY, &RouteSettings::default(), None).await.unwrap().id;
         let route = store.add_route(book.workspace, &BY, &settings, None).await.unwrap().id;
         let draft = Draft { from_mailbox: "info@news.example.org".into(), ..Draft::default() };
-        let unproved = async || {
-            store.launch_facts(book.workspace, book.campaign, &draft).await.unwrap().relay_is_unproved
-        };
+        let unproved =
+            async || store.launch_facts(book.workspace, book.campaign, &draft).await.unwrap().relay_is_unproved;
         assert!(!unproved().await, "by the direct route we sign");
         store.make_default_route(book.workspace, &BY, route).await.unwrap();
         assert!(unproved().await);

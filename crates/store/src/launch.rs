@@ -62,8 +62,9 @@ impl Store {
                 reader.opt(find, args![workspace, route]).await?
             }
             None => {
-                let find =
-                    sql!("SELECT id, {json settings} AS settings FROM route WHERE workspace_id = $1 AND is_default = $2");
+                let find = sql!(
+                    "SELECT id, {json settings} AS settings FROM route WHERE workspace_id = $1 AND is_default = $2"
+                );
                 reader.opt(find, args![workspace, true]).await?
             }
         };

@@ -64,7 +64,8 @@ pub(crate) async fn settings_changed(
     after: &RouteSettings,
 ) -> Result<()> {
     for host in &before.hosts {
-        let stays = after.hosts.iter().any(|h| (&h.host, h.port, &h.username) == (&host.host, host.port, &host.username));
+        let stays =
+            after.hosts.iter().any(|h| (&h.host, h.port, &h.username) == (&host.host, host.port, &host.username));
         if !stays {
             tx.execute(
                 sql!("DELETE FROM route_host_secret WHERE route_id = $1 AND host = $2"),
@@ -82,7 +83,9 @@ pub(crate) async fn settings_changed(
 /// A route goes away.
 pub(crate) async fn route_gone(tx: &mut Tx, workspace: WorkspaceId, route: RouteId) -> Result<()> {
     for sql in [
-        sql!("DELETE FROM route_host_secret WHERE route_id = (SELECT id FROM route WHERE workspace_id = $1 AND id = $2)"),
+        sql!(
+            "DELETE FROM route_host_secret WHERE route_id = (SELECT id FROM route WHERE workspace_id = $1 AND id = $2)"
+        ),
         sql!("DELETE FROM relay_proof WHERE route_id = (SELECT id FROM route WHERE workspace_id = $1 AND id = $2)"),
     ] {
         tx.execute(sql, args![workspace, route]).await?;
@@ -122,11 +125,8 @@ impl Store {
                 .await?;
             }
             PasswordChange::Clear => {
-                tx.execute(
-                    sql!("DELETE FROM route_host_secret WHERE route_id = $1 AND host = $2"),
-                    args![route, host],
-                )
-                .await?;
+                tx.execute(sql!("DELETE FROM route_host_secret WHERE route_id = $1 AND host = $2"), args![route, host])
+                    .await?;
             }
         }
         self.note(&mut tx, Some(workspace), by, "route.password", &route.to_string(), json!({ "host": host })).await?;
@@ -173,9 +173,8 @@ impl Store {
         for row in &rows {
             let host = row.text("host")?;
             let opened = self.unseal(&place(route, &host), &row.bytes("sealed_password")?)?;
-            let text = std::str::from_utf8(&opened).map_err(|_| {
-                StoreError::Corrupt("column route_host_secret.sealed_password holds no UTF-8".into())
-            })?;
+            let text = std::str::from_utf8(&opened)
+                .map_err(|_| StoreError::Corrupt("column route_host_secret.sealed_password holds no UTF-8".into()))?;
             secrets.insert(host, Secret::new(text.to_owned()));
         }
         Ok(secrets)
@@ -266,7 +265,8 @@ impl Store {
                 (row, limit)
             }
             Quota::Source(source) => {
-                let row = tx.opt(sql!("SELECT id FROM egress_source WHERE id = $1 {for_update}"), args![*source]).await?;
+                let row =
+                    tx.opt(sql!("SELECT id FROM egress_source WHERE id = $1 {for_update}"), args![*source]).await?;
                 (row, format!("source.{}", source.get()))
             }
         };

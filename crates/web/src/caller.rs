@@ -178,12 +178,7 @@ impl Web {
                     client: client.clone(),
                 });
             }
-            Rule::AnyKey
-            | Rule::Session
-            | Rule::LocalOnly
-            | Rule::Installation
-            | Rule::Public
-            | Rule::Setup => {}
+            Rule::AnyKey | Rule::Session | Rule::LocalOnly | Rule::Installation | Rule::Public | Rule::Setup => {}
         }
         parts.extensions.insert(Person { known, client });
         Ok(())

@@ -291,7 +291,8 @@ impl Scheduler {
         }
         let mut problems = Vec::new();
         for source in sources {
-            let here: Vec<IpAddr> = source.settings.addresses().filter(|ip| postrider_smtp::dial::is_own(*ip)).collect();
+            let here: Vec<IpAddr> =
+                source.settings.addresses().filter(|ip| postrider_smtp::dial::is_own(*ip)).collect();
             let missing: Vec<String> =
                 source.settings.addresses().filter(|ip| !here.contains(ip)).map(|ip| ip.to_string()).collect();
             let elsewhere = source.settings.node.is_some_and(|node| node != me);
@@ -299,16 +300,18 @@ impl Scheduler {
             let lack = if elsewhere {
                 Some(format!("the source {name} belongs to another node"))
             } else {
-                here.is_empty().then(|| {
-                    format!("no address of the source {name} is on this machine: {}", missing.join(", "))
-                })
+                here.is_empty()
+                    .then(|| format!("no address of the source {name} is on this machine: {}", missing.join(", ")))
             };
             // A source without a node of its own may well be missing on all but one.
             let expected = source.settings.node == Some(me) || self.shared.nodes() == 1;
             if expected && !missing.is_empty() && source.settings.state == SourceState::Active {
                 problems.push((
                     source.id,
-                    format!("this machine does not have {}: add it to an interface, or correct the source", missing.join(", ")),
+                    format!(
+                        "this machine does not have {}: add it to an interface, or correct the source",
+                        missing.join(", ")
+                    ),
                 ));
             }
             news.sources.insert(source.id, SourceHere { settings: source.settings, here, lack });
@@ -364,7 +367,14 @@ impl State {
     }
 
     /// Whether a place may take a message now, as far as its source, its share and its warm-up are concerned.
-    pub(super) fn against(&mut self, place: &Place, urgent: bool, gap: i64, now: i64, monotonic: i64) -> Option<Against> {
+    pub(super) fn against(
+        &mut self,
+        place: &Place,
+        urgent: bool,
+        gap: i64,
+        now: i64,
+        monotonic: i64,
+    ) -> Option<Against> {
         if let Some(hold) = self.egress.unusable(place, now) {
             let wait = hold.until.map_or(1_000, |until| (until - now).clamp(1, 60_000));
             return Some(Against::Wait(wait, Some(hold)));

@@ -236,7 +236,8 @@ fn who_cannot_take_passes_its_share_and_one_that_comes_back_takes_no_more_than_i
     let views = node.state.views(node.now, node.now);
     let held = views.iter().find(|v| v.source == name(2)).unwrap();
     assert!(held.hold.as_ref().unwrap().sentence().contains("switched off"), "{held:?}");
-    let egress = |f: &postrider_domain::shaping::FlowView| f.hold.as_ref().is_some_and(|h| h.reason == HoldReason::Egress);
+    let egress =
+        |f: &postrider_domain::shaping::FlowView| f.hold.as_ref().is_some_and(|h| h.reason == HoldReason::Egress);
     assert!(!held.flows.iter().any(egress), "the mail itself goes: {held:?}");
     // Back again: half of what follows.
     node.state.set_egress(news(&[1, 1]), node.now);
@@ -329,9 +330,8 @@ fn hosts_of_a_smarthost_share_by_weight_and_stand_in_for_each_other() {
     };
     let mut node = Node::new(EgressNews::default());
     node.lane(&plan(1, Some(1), &settings), usize::MAX);
-    let host = |node: &Node, host: &str| {
-        node.sent.iter().filter(|(_, p, _)| p.source.to_string().ends_with(host)).count()
-    };
+    let host =
+        |node: &Node, host: &str| node.sent.iter().filter(|(_, p, _)| p.source.to_string().ends_with(host)).count();
     (0..6_000).for_each(|_| node.step(5, 8));
     let (a, b, c) = (host(&node, "a.test"), host(&node, "b.test"), host(&node, "c.test"));
     assert!((a as f64 / b as f64 - 2.0).abs() < 0.06 && c == 0, "{a} {b} {c}");

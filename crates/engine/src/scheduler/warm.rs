@@ -65,7 +65,9 @@ impl WarmUps {
             Allowed::Warm => WarmCheck::Free,
             Allowed::NotBefore(at) | Allowed::Paused(at) if now >= at => WarmCheck::Ask,
             Allowed::NotBefore(at) => held(at, format!("it begins at {}", rfc3339(at))),
-            Allowed::Paused(until) => held(until, "paused after a block or complaints; it goes on some steps lower".into()),
+            Allowed::Paused(until) => {
+                held(until, "paused after a block or complaints; it goes on some steps lower".into())
+            }
             Allowed::Day(ceiling) => {
                 let carried = warm.granted.saturating_sub(warm.left);
                 let said = || format!("step {}: {ceiling} on this day, evenly; {carried} are gone", warm.step + 1);

@@ -44,7 +44,9 @@ pub fn routes(api: &mut Api) {
         "/api/v1/egress/sources",
         Rule::Installation,
         Op::new("egress", "add_egress_source", "Add an egress source")
-            .about("Nothing leaves by it before a pool names it. The engine looks whether this machine has the address.")
+            .about(
+                "Nothing leaves by it before a pool names it. The engine looks whether this machine has the address.",
+            )
             .takes::<SourceInput>(source.clone())
             .gives::<SourceView>(201, "The source.")
             .retry(Retry::Replay),
@@ -214,10 +216,9 @@ impl SourceInput {
             per_second: self.per_second,
             per_hour: self.per_hour,
             per_day: self.per_day,
-            warm_up: self.warm_up.map(|w| WarmUp {
-                since: w.since.map(|t| t.0).or(begun).unwrap_or(now),
-                plan: w.plan,
-            }),
+            warm_up: self
+                .warm_up
+                .map(|w| WarmUp { since: w.since.map(|t| t.0).or(begun).unwrap_or(now), plan: w.plan }),
         }
     }
 }
@@ -370,11 +371,7 @@ struct PoolInput {
 impl From<PoolInput> for PoolSettings {
     fn from(v: PoolInput) -> PoolSettings {
         let member = |m: MemberView| Member { source: m.source, weight: m.weight };
-        PoolSettings {
-            name: v.name,
-            members: v.members.into_iter().map(member).collect(),
-            workspaces: v.workspaces,
-        }
+        PoolSettings { name: v.name, members: v.members.into_iter().map(member).collect(), workspaces: v.workspaces }
     }
 }
 
@@ -500,7 +497,8 @@ async fn resume(
 async fn list_pools(State(web): State<Web>, caller: Caller) -> Listed<PoolView> {
     let all = web.store().egress_pools().await?;
     let runs = web.runs_installation(&caller.known).await?;
-    let mut shown: Vec<EgressPool> = all.into_iter().filter(|p| runs || p.settings.is_open_to(caller.workspace)).collect();
+    let mut shown: Vec<EgressPool> =
+        all.into_iter().filter(|p| runs || p.settings.is_open_to(caller.workspace)).collect();
     for pool in shown.iter_mut().filter(|_| !runs) {
         // Nobody learns of workspaces that are not theirs.
         if let Some(some) = &mut pool.settings.workspaces {

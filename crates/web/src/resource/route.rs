@@ -574,12 +574,7 @@ async fn test(State(web): State<Web>, caller: Caller, Path(id): Path<RouteId>) -
 
 impl From<RelayProof> for ProofView {
     fn from(p: RelayProof) -> ProofView {
-        ProofView {
-            domain: p.domain,
-            signed_by: p.signed_by,
-            selector: p.selector,
-            proved_at: Time(p.proved_at),
-        }
+        ProofView { domain: p.domain, signed_by: p.signed_by, selector: p.selector, proved_at: Time(p.proved_at) }
     }
 }
 

@@ -66,7 +66,10 @@ async fn sources_and_pools_belong_to_those_who_run_the_installation() {
         world.post("/api/v1/routes", &route(&theirs)).await.problem(422, "their pool");
         // Weights.
         let mine = format!("/api/v1/workspaces/{}/weight", world.ours.workspace);
-        world.call(Method::PUT, &mine, &world.ours.key, Some(&json!({ "weight": 9 }))).await.problem(403, "its own weight");
+        world
+            .call(Method::PUT, &mine, &world.ours.key, Some(&json!({ "weight": 9 })))
+            .await
+            .problem(403, "its own weight");
         assert_eq!(put(&world, &mine, &json!({ "weight": 9 })).await, 204);
         assert_eq!(put(&world, &mine, &json!({ "weight": 0 })).await, 422);
         let campaign = format!("/api/v1/campaigns/{}/weight", world.id("campaign"));
