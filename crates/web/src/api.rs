@@ -217,6 +217,7 @@ const PATH_NAMES: &[(&str, Option<&str>)] = &[
     ("suppression", Some("sup")),
     ("domain", Some("dom")),
     ("dkim_key", Some("dkk")),
+    ("recipient_domain", None),
     ("route", Some("rte")),
     ("account", Some("acc")),
     ("key", Some("key")),
@@ -270,8 +271,15 @@ impl Api {
         let word = method.as_str().to_ascii_lowercase();
         assert!(entry.get(&word).is_none(), "{word} {path} is added twice");
         entry[word] = op.document(path, rule);
-        for (name, schema) in op.schemas {
-            self.schemas.insert(name, serde_json::to_value(schema).expect("schemas are plain data"));
+        self.keep_schemas(op.schemas);
+    }
+
+    /// Keeps forms by their names. Two types of one name in two files would show clients one form for both.
+    fn keep_schemas(&mut self, schemas: Vec<(String, RefOr<Schema>)>) {
+        for (name, schema) in schemas {
+            let schema = serde_json::to_value(schema).expect("schemas are plain data");
+            let before = self.schemas.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert!(*before == schema, "two forms are called {name}: give one another name by #[schema(as = ...)]");
         }
     }
 
@@ -279,9 +287,7 @@ impl Api {
     pub fn finish(mut self) -> (axum::Router<Web>, Value) {
         let mut problem = Op::new("", "", "");
         problem.keep::<Problem>();
-        for (name, schema) in problem.schemas {
-            self.schemas.insert(name, serde_json::to_value(schema).expect("schemas are plain data"));
-        }
+        self.keep_schemas(problem.schemas);
         let mut paths = self.paths;
         paths.sort_keys();
         let document = json!({

@@ -38,7 +38,7 @@ pub fn routes(api: &mut Api) {
     );
     api.add(
         Method::PUT,
-        "/api/v1/tls-rules/{domain}",
+        "/api/v1/tls-rules/{recipient_domain}",
         rule,
         Op::new("tls", "set_tls_rule", "Ask for more or for less TLS with one recipient domain")
             .about("Heard within two seconds. `opportunistic` and `clear` set the domain's own policy aside.")
@@ -48,7 +48,7 @@ pub fn routes(api: &mut Api) {
     );
     api.add(
         Method::DELETE,
-        "/api/v1/tls-rules/{domain}",
+        "/api/v1/tls-rules/{recipient_domain}",
         rule,
         Op::new("tls", "remove_tls_rule", "Let DANE and MTA-STS decide again").gives_nothing("It is gone."),
         remove,
@@ -67,6 +67,7 @@ pub fn routes(api: &mut Api) {
 
 /// A rule for one recipient domain.
 #[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = TlsRuleView)]
 struct RuleView {
     /// The recipient domain.
     domain: String,
@@ -81,6 +82,7 @@ struct RuleView {
 
 /// What to ask.
 #[derive(serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = TlsRuleInput)]
 #[serde(deny_unknown_fields)]
 struct RuleInput {
     /// What is asked.

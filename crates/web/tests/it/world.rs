@@ -224,6 +224,8 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
     let domain = json!({ "name": format!("{name}.example.org") });
     let domain = post("/api/v1/domains", domain).await;
     ids.insert("domain", text(&domain["id"]));
+    // No name of a domain: what is foreign has to be refused.
+    ids.insert("recipient_domain", text(&domain["id"]));
     ids.insert("dkim_key", text(&domain["keys"][0]["id"]));
     let settings = json!({ "settings": { "name": "mx", "kind": "mx", "tls": "opportunistic" } });
     ids.insert("route", text(&post("/api/v1/routes", settings).await["id"]));
