@@ -8,7 +8,7 @@ for old in "$work"/* "$work"/.npmrc; do
     [ "${old##*/}" = node_modules ] || rm -rf "$old"
 done
 tar -C ui --exclude=./node_modules --exclude=./dist -cf - . | tar -C "$work" -xf -
-cp docs/openapi.json "$work/openapi.json"
+cp docs/openapi.json docs/domains.md "$work/"
 cd "$work"
 if ! cmp -s package-lock.json node_modules/.postrider-lock; then
     npm ci --no-audit --no-fund

@@ -5,15 +5,17 @@ import common from '../i18n/common/en.json';
 import type alarms from '../i18n/alarms/en.json';
 import type campaigns from '../i18n/campaigns/en.json';
 import type contacts from '../i18n/contacts/en.json';
+import type egress from '../i18n/egress/en.json';
 import type home from '../i18n/home/en.json';
 import type queue from '../i18n/queue/en.json';
 import type sending from '../i18n/sending/en.json';
 import type settings from '../i18n/settings/en.json';
 import type setup from '../i18n/setup/en.json';
+import type steer from '../i18n/steer/en.json';
 
 export const LANGUAGES = { en: 'English', it: 'Italiano', pl: 'Polski' } as const;
 export type Language = keyof typeof LANGUAGES;
-export type Area = 'alarms' | 'common' | 'campaigns' | 'contacts' | 'home' | 'queue' | 'sending' | 'settings' | 'setup';
+export type Area = 'alarms' | 'common' | 'campaigns' | 'contacts' | 'egress' | 'home' | 'queue' | 'sending' | 'settings' | 'setup' | 'steer';
 
 /** A text with `{name}` places, or one text per plural form of `n`. */
 type Word = string | Partial<Record<Intl.LDMLPluralRule, string>>;
@@ -25,11 +27,13 @@ export type Key =
   | keyof typeof alarms
   | keyof typeof campaigns
   | keyof typeof contacts
+  | keyof typeof egress
   | keyof typeof home
   | keyof typeof queue
   | keyof typeof sending
   | keyof typeof settings
-  | keyof typeof setup;
+  | keyof typeof setup
+  | keyof typeof steer;
 
 const files = import.meta.glob<{ default: Catalogue }>('../i18n/*/*.json');
 const STORED = 'postrider.language';

@@ -42,7 +42,7 @@ export function holdsOf(row: Site): Hold[] {
 }
 
 /** Whether anything waits there or is on its way; of others only the last replies are of interest. */
-export const moves = (row: Site) => row.ready > 0 || row.claimed > 0 || row.rate > 0 || holdsOf(row).length > 0;
+export const moves = (row: Site) => row.ready > 0 || row.held > 0 || row.claimed > 0 || row.rate > 0 || holdsOf(row).length > 0;
 
 /** A row's own key: what its panel is asked for by. */
 export const keyOf = (row: Site) => `${row.node} ${row.source} ${row.site}`;
