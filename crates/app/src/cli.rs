@@ -59,6 +59,9 @@ pub enum Command {
     /// Routes: how mail leaves.
     #[command(subcommand)]
     Route(RouteCommand),
+    /// The queue: see it, suspend, hold, reroute, slow down, cancel, bounce.
+    #[command(subcommand)]
+    Queue(crate::command::queue::QueueCommand),
     /// API keys.
     #[command(subcommand)]
     Key(KeyCommand),

@@ -254,8 +254,10 @@ impl SteerRule {
         if let Some(source) = scope.source.as_deref() {
             concern = concern.and(facts.source.map_or(Concern::Unknown, |s| Concern::of(s == source)));
         }
-        let about_one =
-            scope.delivery.is_some() || scope.message.is_some() || scope.domain.is_some() || scope.sending_domain.is_some();
+        let about_one = scope.delivery.is_some()
+            || scope.message.is_some()
+            || scope.domain.is_some()
+            || scope.sending_domain.is_some();
         match &facts.one {
             Some(one) => {
                 concern = concern
@@ -285,7 +287,9 @@ impl SteerRule {
             | SteerAction::Reroute
             | SteerAction::Release
             | SteerAction::Cancel
-            | SteerAction::Bounce => (HoldReason::Rule, format!("{} by {}: {}", self.action.done(), self.by, self.reason)),
+            | SteerAction::Bounce => {
+                (HoldReason::Rule, format!("{} by {}: {}", self.action.done(), self.by, self.reason))
+            }
         };
         Hold { reason, since: Some(self.since), until: self.until, detail }
     }
@@ -357,7 +361,9 @@ pub enum SteerError {
     #[error("connections should be 1 to 1,000")]
     Connections,
     /// Connections are a site's.
-    #[error("connections are set for a site, or a source at a site, and nothing narrower: leave the rest of the scope out")]
+    #[error(
+        "connections are set for a site, or a source at a site, and nothing narrower: leave the rest of the scope out"
+    )]
     ConnectionsOfSite,
     /// A value that belongs to another action.
     #[error("`{0}` goes with `{1}` only")]
@@ -420,9 +426,8 @@ impl NewSteerRule {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self, now: i64) -> Result<(), SteerError> {
-        let line = |text: &str| {
-            !text.trim().is_empty() && text.chars().count() <= 300 && !crate::contact::has_control(text)
-        };
+        let line =
+            |text: &str| !text.trim().is_empty() && text.chars().count() <= 300 && !crate::contact::has_control(text);
         if !line(&self.reason) {
             return Err(SteerError::Reason);
         }

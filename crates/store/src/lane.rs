@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use postrider_domain::campaign::CampaignState;
-use postrider_domain::id::{CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId, MessageId, RouteId, VersionId, WorkspaceId};
+use postrider_domain::id::{
+    CampaignId, ContactId, DeliveryId, DkimKeyId, LaneId, MessageId, RouteId, VersionId, WorkspaceId,
+};
 use postrider_domain::stream::{Stream, TlsWish, TrackingMode};
 
 use crate::db::{Lane, Tx};

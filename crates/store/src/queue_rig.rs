@@ -136,7 +136,15 @@ impl<'s> Rig<'s> {
 
     pub(crate) fn request(&self, delivery: DeliveryId) -> MarkRequest {
         let (lane, lane_epoch) = self.lane_of(delivery);
-        MarkRequest { delivery, lane, lane_epoch, first_try_at: self.store.now(), dkim_key: None, link_key: 1, rules: 0 }
+        MarkRequest {
+            delivery,
+            lane,
+            lane_epoch,
+            first_try_at: self.store.now(),
+            dkim_key: None,
+            link_key: 1,
+            rules: 0,
+        }
     }
 
     pub(crate) async fn mark(&self, delivery: DeliveryId) -> MarkAnswer {

@@ -89,7 +89,8 @@ async fn work(store: Store, node: Node, writer: QueueWriter) -> Vec<DeliveryId> 
                     lane_epoch: lease.epoch,
                     first_try_at: 1,
                     dkim_key: None,
-                    link_key: 1, rules: 0,
+                    link_key: 1,
+                    rules: 0,
                 };
                 match writer.mark(request).await {
                     Ok(MarkAnswer::Granted) => {
@@ -382,7 +383,8 @@ async fn a_row_that_moves_is_marked_in_one_lane_only() {
                 lane_epoch: lane.epoch,
                 first_try_at: 1,
                 dkim_key: None,
-                link_key: 1, rules: 0,
+                link_key: 1,
+                rules: 0,
             };
             match writer.mark(request).await.unwrap() {
                 MarkAnswer::Granted => granted += 1,

@@ -5,10 +5,10 @@
 
 mod concern;
 mod end;
-mod seen;
-mod sweep;
 #[cfg(test)]
 mod rule_tests;
+mod seen;
+mod sweep;
 
 use postrider_domain::id::{DeliveryId, QueueRuleId, RouteId, WorkspaceId};
 use postrider_domain::steering::{Life, NewSteerRule, SteerAction, SteerPace, SteerRule, SteerScope};
@@ -210,10 +210,7 @@ impl Store {
         };
         if let Some(campaign) = new.scope.campaign {
             let row = tx
-                .opt(
-                    sql!("SELECT state FROM campaign WHERE id = $1 AND workspace_id = $2"),
-                    args![campaign, workspace],
-                )
+                .opt(sql!("SELECT state FROM campaign WHERE id = $1 AND workspace_id = $2"), args![campaign, workspace])
                 .await?
                 .ok_or(not_found("campaign"))?;
             if new.action.life() == Life::Once && row.text("state")? == "freezing" {
@@ -269,10 +266,7 @@ impl Store {
     ) -> Result<QueueRule> {
         let mut tx = self.begin(Lane::Web).await?;
         let before = tx
-            .opt(
-                sql!("SELECT workspace_id, ended_at FROM queue_rule WHERE id = $1 {for_update}"),
-                args![id],
-            )
+            .opt(sql!("SELECT workspace_id, ended_at FROM queue_rule WHERE id = $1 {for_update}"), args![id])
             .await?
             .ok_or(not_found("rule of the queue"))?;
         let owner = before.int_opt("workspace_id")?.map(WorkspaceId);

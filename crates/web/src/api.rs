@@ -226,6 +226,7 @@ const PATH_NAMES: &[(&str, Option<&str>)] = &[
     ("template", Some("tpl")),
     ("view", Some("viw")),
     ("picture", Some("pic")),
+    ("rule", Some("rul")),
     ("source", Some("src")),
     ("pool", Some("pol")),
     ("rev", None),

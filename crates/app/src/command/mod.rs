@@ -10,6 +10,7 @@ pub mod import;
 pub mod key;
 pub mod list;
 pub mod purpose;
+pub mod queue;
 pub mod route;
 pub mod sessions;
 pub mod workspace;

@@ -14,6 +14,7 @@ mod leak;
 mod memory;
 mod nodes;
 mod people;
+mod queue;
 
 /// Whether the full counts of "make torture" are wanted.
 pub fn torture() -> bool {

@@ -111,14 +111,22 @@ fn the_strictest_rule_counts_in_whatever_order_they_were_made() {
     let everything = SteerScope::default;
     let of = |action| rule(action, everything());
     let reroute = SteerRule { route: Some(RouteId(9)), ..of(SteerAction::Reroute) };
-    let rules = [of(SteerAction::Speed), of(SteerAction::Release), reroute.clone(), of(SteerAction::Suspend), of(SteerAction::Hold)];
+    let rules = [
+        of(SteerAction::Speed),
+        of(SteerAction::Release),
+        reroute.clone(),
+        of(SteerAction::Suspend),
+        of(SteerAction::Hold),
+    ];
     for turn in 0..rules.len() {
         let mut order: Vec<&SteerRule> = rules.iter().collect();
         order.rotate_left(turn);
         assert!(matches!(verdict(order, &facts(), None, 0), Verdict::Hold(_)), "{turn}");
     }
     let cancel = SteerRule { last: Some(DeliveryId(99)), ..of(SteerAction::Cancel) };
-    assert!(matches!(verdict([&rules[4], &cancel], &facts(), None, 0), Verdict::Stop(r) if r.action == SteerAction::Cancel));
+    assert!(
+        matches!(verdict([&rules[4], &cancel], &facts(), None, 0), Verdict::Stop(r) if r.action == SteerAction::Cancel)
+    );
     assert!(matches!(verdict(&rules[2..4], &facts(), None, 0), Verdict::Stop(r) if r.action == SteerAction::Suspend));
     assert!(matches!(verdict([&reroute], &facts(), None, 0), Verdict::Reroute(_)));
     assert_eq!(verdict([&reroute], &facts(), Some(RouteId(9)), 0), Verdict::Go, "it is there already");
@@ -135,7 +143,10 @@ fn what_people_write_is_checked() {
         (new(SteerAction::Speed), SteerError::Missing("per_second", SteerAction::Speed)),
         (new(SteerAction::Reroute), SteerError::Missing("route", SteerAction::Reroute)),
         (new(SteerAction::Bounce), SteerError::Text),
-        (NewSteerRule { text: "x".into(), ..new(SteerAction::Cancel) }, SteerError::Foreign("text", SteerAction::Bounce)),
+        (
+            NewSteerRule { text: "x".into(), ..new(SteerAction::Cancel) },
+            SteerError::Foreign("text", SteerAction::Bounce),
+        ),
         (
             NewSteerRule { pace: Some(SteerPace(1)), ..new(SteerAction::Hold) },
             SteerError::Foreign("per_second", SteerAction::Speed),

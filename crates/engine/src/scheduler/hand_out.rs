@@ -488,7 +488,8 @@ impl State {
         let Some(spot) = self.spots.get(place) else { return Take::Nothing };
         let (number, urgent) = (spot.site, !spot.urgent.is_empty());
         let of = limits_of(place);
-        let gap = of.iter().filter_map(|of| self.limits.get(of)).map(super::state::RouteLimits::gap_ms).max().unwrap_or(0);
+        let gap =
+            of.iter().filter_map(|of| self.limits.get(of)).map(super::state::RouteLimits::gap_ms).max().unwrap_or(0);
         match self.against(place, urgent, gap, now, monotonic) {
             None => {}
             Some(Against::Ask(source)) => return Take::WarmUp(source),
@@ -675,8 +676,11 @@ impl State {
                 Stream::Marketing => std::mem::take(&mut spot.in_turn),
             };
             turns.serve(want, |flow, n| {
-                let taken =
-                    if self.gate(flow, now) == Gate::Open { self.give(place, flow, n, prefer, (now, monotonic)) } else { Vec::new() };
+                let taken = if self.gate(flow, now) == Gate::Open {
+                    self.give(place, flow, n, prefer, (now, monotonic))
+                } else {
+                    Vec::new()
+                };
                 let given = taken.len();
                 batch.extend(taken);
                 given
@@ -708,7 +712,9 @@ impl State {
         for _ in 0..lanes.len() {
             let Some(id) = lanes.front().copied() else { break };
             lanes.rotate_left(1);
-            let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.leaving && !l.resort && !l.is_shut(now) && !l.buffer.is_empty()) else {
+            let Some(lane) =
+                self.lanes.get_mut(&id).filter(|l| !l.leaving && !l.resort && !l.is_shut(now) && !l.buffer.is_empty())
+            else {
                 continue;
             };
             let n = n.min(lane.plan.ahead(n));

@@ -123,6 +123,7 @@ impl Scheduler {
         let state = self.lock();
         let asleep = state.lanes.values().filter(|l| !l.reading && l.buffer.is_empty() && !l.leaving);
         // What is shut is looked at when its gate opens.
+        let asleep = asleep.filter(|l| !l.waits_for_rule(now));
         let next = asleep.filter(|l| state.gate(Flow::of(&l.plan), now) == Gate::Open).map(|l| l.look_at).min();
         let ms = next.map_or(i64::MAX, |at| (at - now).max(1));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(most)

@@ -8,7 +8,8 @@ use postrider_domain::bounce::BounceClass;
 use postrider_domain::id::WorkspaceId;
 use postrider_domain::outcome::AttemptResult;
 use postrider_domain::shaping::{
-    Heard, Hold, Profiles, Reply, ReplyView, Rule, SetSpeed, Shaper, SiteSettings, Stopped, TlsDemand, Trouble, reply_for_people,
+    Heard, Hold, Profiles, Reply, ReplyView, Rule, SetSpeed, Shaper, SiteSettings, Stopped, TlsDemand, Trouble,
+    reply_for_people,
 };
 use postrider_mail::Stage;
 

@@ -115,7 +115,7 @@ impl LaneEntry {
 
     /// Whether a read is due: rows may follow the cursor and few are left, or the time has come.
     pub(super) fn wants_read(&self, now: i64, most: usize) -> bool {
-        if self.reading || self.leaving || self.resort || self.is_shut(now) {
+        if self.reading || self.leaving || self.resort || self.waits_for_rule(now) {
             return false;
         }
         if self.more { self.buffer.len() < most / 4 + 1 } else { self.buffer.is_empty() && self.look_at <= now }
@@ -278,9 +278,10 @@ impl RouteLimits {
     /// Takes up to `want` messages; what is held back, by `whom`, and for how many milliseconds when none may go.
     pub(super) fn take(&mut self, now: i64, want: usize, urgent: bool, whom: &str) -> Result<usize, (i64, Hold)> {
         let hold = |reason, detail| Hold { detail, ..Hold::of(reason) };
-        let second = self.pace.take(now, want).map_err(|wait| {
-            (wait, hold(HoldReason::Rate, format!("{} a second by {whom}", self.rates.per_second)))
-        })?;
+        let second = self
+            .pace
+            .take(now, want)
+            .map_err(|wait| (wait, hold(HoldReason::Rate, format!("{} a second by {whom}", self.rates.per_second))))?;
         let hour = match self.hour.take(now, second) {
             Ok(n) => n,
             Err(wait) => {
@@ -634,8 +635,11 @@ impl State {
         let mut found = Vec::new();
         for (place, flow) in self.flows() {
             let lanes = self.spots.get(&place).and_then(|s| s.lanes.get(&flow));
-            let mut rows =
-                lanes.into_iter().flatten().filter_map(|id| self.lanes.get(id)).filter(|l| !l.buffer.is_empty() || l.is_shut(now));
+            let mut rows = lanes
+                .into_iter()
+                .flatten()
+                .filter_map(|id| self.lanes.get(id))
+                .filter(|l| !l.buffer.is_empty() || l.is_shut(now));
             let Some(lane) = rows.next() else { continue };
             let (campaign, workspace) = (lane.plan.campaign, lane.plan.workspace);
             if self.gate(flow, now) == Gate::Over {

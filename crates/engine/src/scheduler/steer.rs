@@ -9,9 +9,7 @@ use std::sync::atomic::Ordering;
 
 use postrider_domain::id::{DeliveryId, LaneId, QueueRuleId};
 use postrider_domain::shaping::{Hold, Pace, SetSpeed};
-use postrider_domain::steering::{
-    Concern, OneFacts, SteerAction, SteerFacts, SteerRule, Verdict, verdict,
-};
+use postrider_domain::steering::{Concern, OneFacts, SteerAction, SteerFacts, SteerRule, Verdict, verdict};
 use postrider_store::StoreError;
 use postrider_store::lane::{LaneCursor, QueueRow};
 
@@ -61,10 +59,9 @@ impl LaneSteer {
 
     /// Whether the same rules keep rows back.
     fn same(&self, other: &LaneSteer) -> bool {
-        let key = |s: &LaneSteer| {
-            (s.shut.as_ref().map(|r| r.id), s.maybe.iter().map(|r| (r.id, r.swept)).collect::<Vec<_>>(), s.source.clone())
-        };
-        key(self) == key(other)
+        let shut = |s: &LaneSteer| s.shut.as_ref().map(|r| r.id);
+        let key = |r: &Arc<SteerRule>| (r.id, r.swept);
+        shut(self) == shut(other) && self.maybe.iter().map(key).eq(other.maybe.iter().map(key))
     }
 }
 
@@ -138,13 +135,14 @@ impl Steering {
             sifted.rows = rows;
             return sifted;
         }
-        let gather = |list: &mut Vec<(Arc<SteerRule>, Vec<DeliveryId>)>, id: QueueRuleId, delivery| {
-            match list.iter_mut().find(|(rule, _)| rule.id == id) {
-                Some((_, deliveries)) => deliveries.push(delivery),
-                None => {
-                    if let Some(rule) = self.rules.iter().find(|rule| rule.id == id) {
-                        list.push((Arc::clone(rule), vec![delivery]));
-                    }
+        let gather = |list: &mut Vec<(Arc<SteerRule>, Vec<DeliveryId>)>, id: QueueRuleId, delivery| match list
+            .iter_mut()
+            .find(|(rule, _)| rule.id == id)
+        {
+            Some((_, deliveries)) => deliveries.push(delivery),
+            None => {
+                if let Some(rule) = self.rules.iter().find(|rule| rule.id == id) {
+                    list.push((Arc::clone(rule), vec![delivery]));
                 }
             }
         };
@@ -331,6 +329,11 @@ impl LaneEntry {
         self.steer.shut(now).is_some()
     }
 
+    /// Whether the lane is not even read. Where mail goes is found out even for what waits for a rule.
+    pub(super) fn waits_for_rule(&self, now: i64) -> bool {
+        self.site != crate::sites::UNRESOLVED && self.is_shut(now)
+    }
+
     /// The rule for which nothing of the lane leaves by a place.
     pub(super) fn shut_at(&self, place: &Place, now: i64) -> Option<&SteerRule> {
         let rule = self.steer.shut(now);
@@ -339,7 +342,11 @@ impl LaneEntry {
         }
         let source = place.source.to_string();
         let facts = facts(self, Some(&source), None);
-        self.steer.by_place.iter().map(AsRef::as_ref).find(|rule| rule.counts(now) && rule.concerns(&facts) == Concern::Yes)
+        self.steer
+            .by_place
+            .iter()
+            .map(AsRef::as_ref)
+            .find(|rule| rule.counts(now) && rule.concerns(&facts) == Concern::Yes)
     }
 
     /// From where the next read begins: behind what rules keep back, when nothing has changed since.

@@ -276,7 +276,9 @@ pub(crate) async fn move_rows(
     let list = json!(locked);
     let from = tx
         .all(
-            sql!("SELECT DISTINCT q.lane_id FROM {ids $1} r JOIN queue q ON q.delivery_id = r.value ORDER BY q.lane_id"),
+            sql!(
+                "SELECT DISTINCT q.lane_id FROM {ids $1} r JOIN queue q ON q.delivery_id = r.value ORDER BY q.lane_id"
+            ),
             args![list.clone()],
         )
         .await?;

@@ -125,7 +125,11 @@ async fn a_bounce_ends_with_the_words_of_the_operator_and_suppresses_nobody() {
         let rows = statuses(&rig, ReportStatus::Bounced).await;
         assert_eq!(rows.len(), 4);
         assert!(rows.iter().all(|(_, text)| text == "withdrawn by the sender"), "{rows:?}");
-        let suppressed = store.suppressions(rig.book.workspace, &SuppressionFilter::default(), &PageRequest::first(10)).await.unwrap().items;
+        let suppressed = store
+            .suppressions(rig.book.workspace, &SuppressionFilter::default(), &PageRequest::first(10))
+            .await
+            .unwrap()
+            .items;
         assert_eq!(suppressed.len(), 0);
     }
 }
@@ -243,11 +247,8 @@ async fn each_scope_counts_what_it_names() {
         let rig = Rig::start(&store, 6, &policy()).await;
         let workspace = rig.book.workspace;
         let message = accept(&rig, &["a@one.example", "b@two.example"]).await;
-        let single = store
-            .deliveries(workspace, DeliveriesOf::Message(message), &PageRequest::first(9))
-            .await
-            .unwrap()
-            .items;
+        let single =
+            store.deliveries(workspace, DeliveriesOf::Message(message), &PageRequest::first(9)).await.unwrap().items;
         let all = SteerScope::default;
         let text = |t: &str| Some(t.to_owned());
         let table = [
@@ -273,7 +274,8 @@ async fn each_scope_counts_what_it_names() {
         let one = SteerScope { delivery: Some(single[0].id), ..all() };
         let cancel = set(&rig, &new(SteerAction::Cancel, one)).await;
         assert_eq!(sweep(&rig, &cancel).await, (1, false));
-        let by_domain = set(&rig, &new(SteerAction::Cancel, SteerScope { sending_domain: text("example.org"), ..all() })).await;
+        let by_domain =
+            set(&rig, &new(SteerAction::Cancel, SteerScope { sending_domain: text("example.org"), ..all() })).await;
         assert_eq!(sweep(&rig, &by_domain).await, (1, false));
         assert_eq!(ledger(&rig).await.queued, 6, "the campaign's are untouched");
         let found = store.sending_domains(&[single[0].id]).await.unwrap();
@@ -288,7 +290,8 @@ async fn rules_are_checked_audited_listed_and_end_by_the_clock() {
         let workspace = rig.book.workspace;
         let other = crate::testing::write_book(&store, 1, &policy()).await.unwrap();
         let mine = Some(workspace);
-        let suspend = NewSteerRule { until: Some(store.now() + 60_000), ..new(SteerAction::Suspend, of_campaign(&rig)) };
+        let suspend =
+            NewSteerRule { until: Some(store.now() + 60_000), ..new(SteerAction::Suspend, of_campaign(&rig)) };
         let stands = store.set_queue_rule(mine, &BY, &suspend, None).await.unwrap();
         let twice = store.set_queue_rule(mine, &BY, &suspend, None).await;
         assert!(matches!(twice, Err(StoreError::Conflict { .. })), "{twice:?}");

@@ -9,9 +9,9 @@ use postrider_domain::id::{CampaignId, DeliveryId, NodeId, QueueRuleId, Workspac
 use postrider_domain::steering::{SteerAction, SteerRule, SteerScope};
 use serde_json::json;
 
+use super::QueueRule;
 use super::concern::{FOUND, Found, LaneSeen, Which};
 use super::end::{End, Target, end_rows, hold_rows, move_rows, release_rows};
-use super::QueueRule;
 use crate::Store;
 use crate::bell::Topic;
 use crate::db::Lane;

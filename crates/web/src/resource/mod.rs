@@ -32,6 +32,7 @@ mod report;
 mod route;
 mod session;
 mod setup;
+mod steering;
 mod suppression;
 mod template;
 mod timeline;

@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use postrider_domain::access::Scope;
 use postrider_domain::id::{CampaignId, WorkspaceId};
-use postrider_domain::shaping::{Hold, Limits, Profiles, ReplyView, SiteSettings, SiteView, TlsDemand};
+use postrider_domain::shaping::{FlowView, Hold, Limits, Profiles, ReplyView, SiteSettings, SiteView, TlsDemand};
 use postrider_domain::stream::Stream;
 use postrider_store::shaping::SiteOverride;
+use postrider_store::steering::HeldSeen;
 use serde_json::json;
 
 use crate::Web;
@@ -138,6 +139,8 @@ struct SiteRow {
     more: bool,
     /// Messages of the workspace handed out to connections.
     claimed: usize,
+    /// Messages of the workspace that are held, from whatever source they leave; no more than 10,000 of a flow are counted.
+    held: i64,
     /// Connections open or being opened.
     connections: usize,
     /// Connections that there may be now; null when only the routes limit them.
@@ -181,17 +184,24 @@ struct FlowRow {
     ready: usize,
     /// Handed out to connections.
     claimed: usize,
+    /// Held, from whatever source they leave; no more than 10,000 are counted.
+    held: i64,
     /// What holds them back; null when nothing does.
     #[schema(value_type = Option<HoldView>)]
     hold: Option<HoldView>,
 }
 
-fn row(node: i64, at: i64, view: SiteView, workspace: WorkspaceId) -> Option<SiteRow> {
+fn row(node: i64, at: i64, view: SiteView, workspace: WorkspaceId, held: &[HeldSeen]) -> Option<SiteRow> {
     let mine: Vec<_> = view.flows.into_iter().filter(|f| f.workspace == workspace).collect();
     if mine.is_empty() {
         return None;
     }
+    let held_of = |f: &FlowView| -> i64 {
+        let same = |h: &&HeldSeen| h.campaign == f.campaign && h.stream == f.stream && h.site == f.lane_site;
+        held.iter().filter(same).map(|h| h.deliveries).sum()
+    };
     Some(SiteRow {
+        held: mine.iter().map(held_of).sum(),
         node,
         at: Time(at),
         source: view.source,
@@ -214,6 +224,7 @@ fn row(node: i64, at: i64, view: SiteView, workspace: WorkspaceId) -> Option<Sit
         flows: mine
             .into_iter()
             .map(|f| FlowRow {
+                held: held_of(&f),
                 campaign: f.campaign,
                 stream: f.stream,
                 ready: f.ready,
@@ -344,10 +355,11 @@ fn counted(site: String, limits: &Limits, without_rules: Vec<String>) -> LimitsI
 
 async fn sites(State(web): State<Web>, caller: Caller) -> Listed<SiteRow> {
     let told = web.store().told_sites().await?;
+    let held = web.store().held_by_flow(caller.workspace).await?;
     let rows = told.into_iter().flat_map(|node| {
         node.sites
             .into_iter()
-            .filter_map(move |view| row(node.node, node.at, view, caller.workspace))
+            .filter_map(|view| row(node.node, node.at, view, caller.workspace, &held))
             .collect::<Vec<_>>()
     });
     Ok(whole(rows.collect::<Vec<_>>()))

@@ -18,6 +18,7 @@ mod problems;
 mod public;
 mod queue;
 mod secrets;
+mod steering;
 mod tls;
 mod world;
 mod wrong_types;

@@ -278,6 +278,11 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
         "from": format!("shop@{name}.example.org"), "to": ["elena@example.net"], "subject": "Order", "text": "On its way."
     });
     let message = post("/api/v1/messages", message).await;
+    // One that is over, so that it steers nothing.
+    let rule = json!({ "action": "suspend", "scope": { "site": "nowhere.example" }, "reason": "to have one" });
+    ids.insert("rule", text(&post("/api/v1/queue/rules", rule).await["id"]));
+    let path = format!("/api/v1/queue/rules/{}", ids["rule"]);
+    local(router, &workspace, Method::DELETE, &path, None).await.good("a rule is ended");
     ids.insert("message", text(&message["id"]));
     ids.insert("delivery", text(&message["deliveries"][0]["id"]));
     ids.insert("inquiry", text(&post("/api/v1/probes/dns", json!({ "domain": "example.net" })).await["inquiry"]));
