@@ -62,7 +62,7 @@ mod tests {
     use tower::ServiceExt;
 
     async fn ask(method: &str, path: &str, host: &str, names: &'static [&'static str]) -> (u16, String) {
-        let router = axum::Router::new().fallback(async || "clear");
+        let router = axum::Router::default().fallback(async || "clear");
         let names: Names = Arc::new(move || names.iter().map(|name| (*name).to_owned()).collect());
         let request = Request::builder().method(method).uri(path).header(header::HOST, host);
         let request = request.body(Body::empty()).expect("a request");
