@@ -215,7 +215,7 @@ impl Search<'_> {
         let source = match bound(self.leaving, ip) {
             Ok(source) => source,
             Err(ended) => {
-                self.note(ended, &host.name, ip.to_string());
+                self.note(*ended, &host.name, ip.to_string());
                 return None;
             }
         };
@@ -251,7 +251,7 @@ struct Way<'a> {
 }
 
 /// The local address for connections to a host's address; `None` leaves the choice to the system.
-fn bound(leaving: &Leaving, to: IpAddr) -> Result<Option<IpAddr>, Ended> {
+fn bound(leaving: &Leaving, to: IpAddr) -> Result<Option<IpAddr>, Box<Ended>> {
     let Some((ipv4, ipv6)) = leaving.bind else { return Ok(None) };
     let (source, family) = match to {
         IpAddr::V4(_) => (ipv4.map(IpAddr::V4), "IPv4"),
@@ -259,7 +259,7 @@ fn bound(leaving: &Leaving, to: IpAddr) -> Result<Option<IpAddr>, Ended> {
     };
     source.map(Some).ok_or_else(|| {
         let text = format!("the egress source {:?} has no {family} address on this node for {to}", leaving.name);
-        no_way(&text)
+        Box::new(no_way(&text))
     })
 }
 

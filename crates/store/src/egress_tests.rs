@@ -63,7 +63,7 @@ async fn sources_and_pools_are_kept_apart_and_nothing_in_use_goes_away() {
         says(store.add_egress_pool(&BY, &pool("p", &[SourceId(7)])).await, "there is no source");
         let both = store.add_egress_pool(&BY, &pool("both", &[one.id, two.id])).await.unwrap();
         says(store.add_egress_pool(&BY, &pool("Both", &[one.id])).await, "another pool has the name");
-        assert_eq!(store.egress_pools().await.unwrap(), [both.clone()]);
+        assert_eq!(store.egress_pools().await.unwrap(), std::slice::from_ref(&both));
         assert_eq!(store.egress_source(two.id).await.unwrap(), two);
         // A route of ours.
         let by = |pool| RouteSettings {
@@ -89,7 +89,7 @@ async fn sources_and_pools_are_kept_apart_and_nothing_in_use_goes_away() {
         store.change_egress_source(&BY, one.id, &drained).await.unwrap();
         store.remove_egress_source(&BY, one.id).await.unwrap();
         assert!(matches!(store.remove_egress_source(&BY, one.id).await, Err(StoreError::NotFound { .. })));
-        assert_eq!(store.egress_sources().await.unwrap(), [two.clone()]);
+        assert_eq!(store.egress_sources().await.unwrap(), std::slice::from_ref(&two));
         // What nodes find wrong.
         let node = store.register_node().await.unwrap();
         store.tell_egress_trouble(node, &[(two.id, "not here".into())]).await.unwrap();

@@ -74,6 +74,9 @@ struct Group {
     share: Share<Source>,
 }
 
+/// A place that waits for the same site, whose it is, and whether transactional mail waits there.
+type Rival = (Place, WorkspaceId, bool);
+
 type GroupKey = (RouteId, Option<PoolId>, String);
 
 /// A place that is left alone.
@@ -417,17 +420,15 @@ impl State {
         let (number, workspace) = (spot.site, spot.workspace);
         let entry = self.sites.get_mut(number).filter(|e| e.spots > 1)?;
         let gap = entry.shaper.gap_ms();
-        if entry.shaper.rate().is_none() {
-            return None;
-        }
-        let rivals: Vec<(Place, WorkspaceId, bool)> = self
+        // Where no pace is limited nobody takes anything away from anybody.
+        entry.shaper.rate()?;
+        let rivals: Vec<Rival> = self
             .spots
             .iter()
             .filter(|(_, s)| s.site == number && s.workspace != workspace && s.waits_for_site(now))
             .map(|(p, s)| (p.clone(), s.workspace, !s.urgent.is_empty()))
             .collect();
-        let rivals: Vec<(Place, WorkspaceId, bool)> =
-            rivals.into_iter().filter(|(p, ..)| self.ready_rows(p, 1, now) > 0).collect();
+        let rivals: Vec<Rival> = rivals.into_iter().filter(|(p, ..)| self.ready_rows(p, 1, now) > 0).collect();
         if !urgent && let Some((rival, ..)) = rivals.iter().find(|(_, _, urgent)| *urgent) {
             let rival = rival.clone();
             self.wake(&rival);
