@@ -198,7 +198,6 @@ struct TakenBack {
 #[serde(deny_unknown_fields)]
 struct AlarmSettingsView {
     /// Mailboxes of those who are told, at most 20; nobody is told while it is empty.
-    #[serde(default)]
     to: Vec<String>,
     /// The mailbox that writes, of a sending domain of the workspace.
     #[serde(default)]

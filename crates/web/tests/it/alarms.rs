@@ -103,7 +103,7 @@ async fn settings_name_who_is_told_and_are_refused_when_they_cannot_work() {
             json!({ "to": ["ann@example.net"] }),
             json!({ "to": ["ann@example.net"], "from": "alarm@elsewhere.example" }),
             json!({ "to": ["nobody"], "from": "alarm@ours.example.org" }),
-            json!({ "severities": ["bad"] }),
+            json!({ "to": [], "severities": ["bad"] }),
         ] {
             put(bad.clone()).await.problem(422, &bad.to_string());
         }
