@@ -75,7 +75,7 @@ story('ended, everything leaves', async () => {
   await page.getByText('No rule: the queue runs by itself.').waitFor();
   await soon('all are accepted', async () => (await ledger(first.id)).accepted === ALL, 40);
   // Who did what stays to be read.
-  await page.getByText('Rules that are over').click();
+  await page.locator('summary').filter({ hasText: 'Rules that are over' }).click();
   await page.getByRole('row').filter({ hasText: 'somebody ended it' }).waitFor();
 });
 
