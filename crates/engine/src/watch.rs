@@ -49,7 +49,7 @@ pub(crate) async fn run(shared: Arc<Shared>, scheduler: Arc<Scheduler>) {
         looking_since: shared.now(),
         sights: sights::Sights::new(&shared),
         domains: domains::Rechecks::default(),
-        told: telling::Telling::default(),
+        told: telling::Telling,
         shared: Arc::clone(&shared),
     };
     let mut ticks = 0u32;

@@ -200,9 +200,10 @@ impl Notes {
     pub(super) fn sights(&self, now: i64, node: &str, seen: &mut Seen) {
         let inner = self.lock();
         for ((owner, site), signals) in &inner.signals {
-            let fresh = signals.at.iter().filter(|(at, _)| now - at < FRESH_MS);
-            let (content, us): (Vec<&(i64, bool)>, Vec<&(i64, bool)>) = fresh.partition(|(_, of_content)| *of_content);
-            if us.len() >= BLOCKS || content.len() >= DOUBTS {
+            let fresh = || signals.at.iter().filter(|(at, _)| now - at < FRESH_MS);
+            let content = fresh().filter(|(_, of_content)| *of_content).count();
+            let us = fresh().count() - content;
+            if us >= BLOCKS || content >= DOUBTS {
                 let facts = json!({ "reply": signals.reply, "class": signals.class.map(BounceClass::code) });
                 let key = AlarmKey { workspace: *owner, kind: AlarmKind::Block, subject: site.clone() };
                 seen.insert(key, wrong(AlarmSeverity::Critical, facts));
