@@ -639,13 +639,13 @@ impl State {
                 .into_iter()
                 .flatten()
                 .filter_map(|id| self.lanes.get(id))
-                .filter(|l| !l.buffer.is_empty() || l.is_shut(now));
+                .filter(|l| !l.buffer.is_empty() || l.kept_back_at(&place, now).is_some());
             let Some(lane) = rows.next() else { continue };
             let (campaign, workspace) = (lane.plan.campaign, lane.plan.workspace);
             if self.gate(flow, now) == Gate::Over {
                 continue;
             }
-            let by_rule = lane.shut_at(&place, now).map(SteerRule::hold);
+            let by_rule = lane.kept_back_at(&place, now).map(SteerRule::hold);
             let hold =
                 self.flow_hold(&place, flow, now, monotonic).or(by_rule).unwrap_or(Hold::of(HoldReason::Connection));
             found.push(Waiting {
@@ -684,7 +684,7 @@ impl State {
                 view.more |= lane.more;
                 view.claimed += lane.air.len();
                 if view.hold.is_none() {
-                    view.hold = lane.shut_at(&place, now).map(SteerRule::hold);
+                    view.hold = lane.kept_back_at(&place, now).map(SteerRule::hold);
                 }
             }
             flows.entry(spot.site).or_default().extend(by_site.into_values());

@@ -349,6 +349,13 @@ impl LaneEntry {
             .find(|rule| rule.counts(now) && rule.concerns(&facts) == Concern::Yes)
     }
 
+    /// The rule for which rows of the lane do not leave by a place: all of them, or all that are ready.
+    pub(super) fn kept_back_at(&self, place: &Place, now: i64) -> Option<&SteerRule> {
+        let some = self.buffer.is_empty() && self.passed.is_some();
+        let of_rows = || self.steer.maybe.iter().map(AsRef::as_ref).find(|rule: &&SteerRule| some && rule.counts(now));
+        self.shut_at(place, now).or_else(of_rows)
+    }
+
     /// From where the next read begins: behind what rules keep back, when nothing has changed since.
     pub(super) fn read_from(&self) -> Option<LaneCursor> {
         self.cursor.or(self.passed.map(|(cursor, _)| cursor))

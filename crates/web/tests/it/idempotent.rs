@@ -26,6 +26,12 @@ fn body(world: &World, path: &str, example: &Value) -> Value {
         "/api/v1/contacts/bulk" => {
             json!({ "search": "nobody", "act": "add", "target": world.id("list"), "expected": 0 })
         }
+        // The campaign of the examples is nobody's.
+        "/api/v1/queue/rules" | "/api/v1/queue/actions" => {
+            let mut body = example.clone();
+            body["scope"]["campaign"] = world.id("campaign").into();
+            body
+        }
         _ => example.clone(),
     }
 }
