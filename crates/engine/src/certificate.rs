@@ -146,10 +146,10 @@ async fn watch_files(shared: &Shared, own: &CertificateFiles, place: &str) {
         look_at = shared.monotonic() + FILES_MS;
         let stamp = own.stamp().await;
         // A file that could not be read is tried again by itself; what was read and refused waits until it changes.
-        if !told && stamp.is_some() && seen == Some(stamp.clone()) {
+        if !told && stamp.is_some() && seen == Some(stamp) {
             continue;
         }
-        let before = seen.replace(stamp.clone());
+        let before = seen.replace(stamp);
         match own.read(shared.now()).await {
             Ok(pair) => {
                 note_files(shared, place, &pair).await;

@@ -93,7 +93,8 @@ async fn measure(n: usize, in_the_air: usize) -> Result<(), Box<dyn std::error::
                         lane_epoch: lease.epoch,
                         first_try_at: store.now(),
                         dkim_key: None,
-                        link_key: 1, rules: 0,
+                        link_key: 1,
+                        rules: 0,
                     };
                     let answer = writer.mark(request).await.expect("the mark is answered");
                     assert_eq!(answer, MarkAnswer::Granted);

@@ -60,11 +60,13 @@ struct State {
     ordered: usize,
 }
 
+/// Token, thumbprint of the account, and what the proof came to.
+type Proof = (String, String, Option<Result<(), String>>);
+
 #[derive(Default)]
 struct Order {
     names: Vec<String>,
-    /// Token, thumbprint of the account, and what the proof came to.
-    proofs: Vec<(String, String, Option<Result<(), String>>)>,
+    proofs: Vec<Proof>,
     chain: Option<String>,
 }
 

@@ -89,7 +89,7 @@ mod tests {
             "{text}"
         );
         assert!(text.lines().all(|line| line.len() <= 998));
-        let packed = text.rsplit("\r\n\r\n").nth(0).unwrap().split("\r\n--").next().unwrap();
+        let packed = text.rsplit("\r\n\r\n").next().unwrap().split("\r\n--").next().unwrap();
         assert_eq!(base64_lines::decode(packed.as_bytes()).unwrap(), report.packed());
     }
 }

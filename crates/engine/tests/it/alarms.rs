@@ -166,7 +166,10 @@ async fn administrators_are_told_once_and_together(rig: Rig) {
         || rig.world.kept().into_iter().map(|k| String::from_utf8_lossy(&k.bytes).into_owned()).collect::<Vec<_>>();
     rig.until("the first mail", || async { mails().len() == 1 }).await;
     let first = mails().remove(0);
-    assert!(first.contains("Subject: =?utf-8?Q?Alarm=3A_The_egress_source") && first.contains("To: ops@mail2.test"), "{first}");
+    assert!(
+        first.contains("Subject: =?utf-8?Q?Alarm=3A_The_egress_source") && first.contains("To: ops@mail2.test"),
+        "{first}"
+    );
     assert!(first.contains("What to do: Give the machine this address again"), "{first}");
 
     // What comes within the minute goes together, with what is over; what is about the route itself is only shown.

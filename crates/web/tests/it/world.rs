@@ -234,7 +234,8 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
         "ehlo_name": format!("mta.{name}.example.org")
     });
     ids.insert("source", text(&post("/api/v1/egress/sources", source).await["id"]));
-    let pool = json!({ "name": format!("pool {name}"), "members": [{ "source": ids["source"] }], "workspaces": [workspace] });
+    let pool =
+        json!({ "name": format!("pool {name}"), "members": [{ "source": ids["source"] }], "workspaces": [workspace] });
     ids.insert("pool", text(&post("/api/v1/egress/pools", pool).await["id"]));
     ids.insert("list", text(&post("/api/v1/lists", json!({ "name": "Readers" })).await["id"]));
     let purposes = local(router, &workspace, Method::GET, "/api/v1/purposes", None).await.good("purposes");
