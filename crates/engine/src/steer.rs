@@ -149,8 +149,9 @@ async fn one_slice(
         if !undoing {
             shared.store.queue_rule_swept(rule.id).await?;
         }
-        // A long sweep is not begun again and again for the few rows that it could not touch.
-        not_before.insert(rule.id, Instant::now() + AGAIN.max(took * 4));
+        // One that found nothing to do is not begun again and again for the few rows that it could not touch.
+        let rest = if under.rows > 0 { AGAIN } else { AGAIN.max(took * 4) };
+        not_before.insert(rule.id, Instant::now() + rest);
     }
     Ok(true)
 }
