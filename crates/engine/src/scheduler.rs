@@ -9,12 +9,14 @@ mod egress_tests;
 mod hand_out;
 mod held;
 mod lanes;
+mod own_limits;
 mod site;
 mod state;
 mod steer;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod turns_of_couriers;
 mod warm;
 
 pub(crate) use egress::Leaving;

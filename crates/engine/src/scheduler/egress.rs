@@ -14,7 +14,8 @@ use postrider_domain::shaping::{Hold, HoldReason};
 use postrider_store::StoreError;
 
 use super::Scheduler;
-use super::state::{LimitOf, Rates, State};
+use super::own_limits::{LimitOf, Rates};
+use super::state::State;
 use super::warm::{WarmCheck, WarmUps};
 use crate::fair::Share;
 use crate::plan::{Flow, Place, Plan, Source};

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_domain::id::{SourceId, WorkspaceId};
+use postrider_domain::id::SourceId;
 use postrider_domain::shaping::{Hold, HoldReason};
 use postrider_domain::stream::Stream;
 use postrider_domain::warmup;
 
 use super::egress::{Against, Leaving};
+use super::own_limits::{LimitOf, RouteLimits};
 use super::site::{Manner, Word, in_utc};
-use super::state::{Gate, LimitOf, State};
+use super::state::{Gate, State};
 use super::{Handed, Scheduler, Turn};
 use crate::judge::Ended;
 use crate::limits::DayGrant;
@@ -398,83 +399,6 @@ impl Scheduler {
 }
 
 impl State {
-    /// Whose days a limit follows; `None` when somebody asks for it already.
-    fn begin_asking(&mut self, of: &LimitOf) -> Option<(WorkspaceId, String)> {
-        let facts = match of {
-            LimitOf::Route(route) | LimitOf::Source(Source::Route(route) | Source::Host(route, _)) => {
-                let of_route = self.lanes.values().find(|l| l.plan.route.id == *route)?;
-                (of_route.plan.workspace, of_route.plan.zone.clone())
-            }
-            // A source serves several workspaces: its days are those of UTC.
-            LimitOf::Source(Source::Egress(_) | Source::Direct) => (WorkspaceId(0), "UTC".to_owned()),
-        };
-        let limits = self.limits.get_mut(of).filter(|limits| !limits.asking)?;
-        limits.asking = true;
-        Some(facts)
-    }
-
-    fn end_asking(&mut self, of: &LimitOf, day: Option<DayGrant>) {
-        if let Some(limits) = self.limits.get_mut(of) {
-            limits.asking = false;
-            if let Some(day) = day {
-                limits.day.granted(day);
-            }
-        }
-    }
-
-    /// Whether one of the idle connections of a place has to keep time from now on: the caller, when it is true.
-    fn keep_time(&mut self, place: &Place) -> bool {
-        self.spots.get_mut(place).is_some_and(|spot| !std::mem::replace(&mut spot.pacing, true))
-    }
-
-    /// Whoever kept time does so no more.
-    fn stop_timing(&mut self, place: &Place, was_timing: bool) {
-        if was_timing && let Some(spot) = self.spots.get_mut(place) {
-            spot.pacing = false;
-            if spot.idle > 0 {
-                spot.wake.notify_one();
-            }
-        }
-    }
-
-    /// Wakes one idle connection of a place that nobody keeps time for; false when there is no idle one.
-    fn pass_on(&mut self, place: &Place) -> bool {
-        let Some(spot) = self.spots.get_mut(place) else { return true };
-        if spot.idle > 0 && !spot.pacing {
-            spot.wake.notify_one();
-        }
-        spot.idle > 0
-    }
-
-    /// Whether the site of a place is stopped.
-    fn is_stopped(&mut self, place: &Place, monotonic: i64) -> bool {
-        let Some(spot) = self.spots.get(place) else { return false };
-        self.sites.get_mut(spot.site).is_some_and(|entry| entry.shaper.is_stopped(monotonic))
-    }
-
-    /// Whether a connection should end so that a place without any gets one, or because the site wants fewer.
-    pub(super) fn should_yield(&mut self, place: &Place, now: i64, monotonic: i64) -> bool {
-        let Some(spot) = self.spots.get(place) else { return true };
-        let (couriers, limit, number) = (spot.couriers.saturating_sub(spot.ending), spot.limit, spot.site);
-        let (may, open) = self.sites.connections(number, monotonic);
-        let of_site = || self.spots.values().filter(|s| s.site == number);
-        let starving = |p: &Place| {
-            p != place && self.spots.get(p).is_some_and(|s| s.couriers == 0) && self.ready_rows(p, 1, now) > 0
-        };
-        let too_many = couriers > limit.min(may) || open.saturating_sub(of_site().map(|s| s.ending).sum()) > may;
-        let unfair = !self.hungry.is_empty()
-            && (self.hungry.iter().any(|p| starving(p) && self.spots.get(p).is_some_and(|s| s.site == number))
-                && couriers > self.fair_part(place, number, may).max(usize::from(may > 1))
-                || self.couriers >= self.most_couriers - self.most_couriers / 10
-                    && self.hungry.iter().any(|p| p != place && self.ready_rows(p, 1, now) > 0)
-                    && couriers > (self.most_couriers / self.spots.len().max(1)).max(1));
-        let yields = too_many || unfair;
-        if yields && let Some(spot) = self.spots.get_mut(place) {
-            spot.ending += 1;
-        }
-        yields
-    }
-
     pub(super) fn take(&mut self, place: &Place, want: usize, prefer: Option<&str>, now: i64, monotonic: i64) -> Take {
         if self.no_space {
             return Take::Wait(1_000);
@@ -488,8 +412,7 @@ impl State {
         let Some(spot) = self.spots.get(place) else { return Take::Nothing };
         let (number, urgent) = (spot.site, !spot.urgent.is_empty());
         let of = limits_of(place);
-        let gap =
-            of.iter().filter_map(|of| self.limits.get(of)).map(super::state::RouteLimits::gap_ms).max().unwrap_or(0);
+        let gap = of.iter().filter_map(|of| self.limits.get(of)).map(RouteLimits::gap_ms).max().unwrap_or(0);
         match self.against(place, urgent, gap, now, monotonic) {
             None => {}
             Some(Against::Ask(source)) => return Take::WarmUp(source),
@@ -647,7 +570,7 @@ impl State {
 
     /// The connections that a place may have of `may` at a site that others lead to as well, by the weights of their
     /// workspaces.
-    fn fair_part(&self, place: &Place, number: u32, may: usize) -> usize {
+    pub(super) fn fair_part(&self, place: &Place, number: u32, may: usize) -> usize {
         let weight = |workspace| u64::from(self.egress.workspace_weight(workspace));
         let all: u64 = self.spots.values().filter(|s| s.site == number).map(|s| weight(s.workspace)).sum();
         let mine = self.spots.get(place).map_or(1, |s| weight(s.workspace));

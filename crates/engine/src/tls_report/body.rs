@@ -135,7 +135,7 @@ fn policies(domain: &str, results: &[TlsResult], sts: &[String]) -> Vec<Value> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use postrider_fetch::{FetchPolicy, Fetcher};
     use postrider_mail::mailbox::Mailbox;

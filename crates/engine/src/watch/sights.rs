@@ -70,6 +70,7 @@ impl Sights {
         note(&[AlarmKind::MassUnknown], breakers(shared, seen).await);
         note(&[AlarmKind::TlsLost], past_of_hosts(shared).await);
         note(&[AlarmKind::Certificate], certificates(shared, seen).await);
+        note(&[AlarmKind::SourceMissing, AlarmKind::WarmupPaused], sources(shared, seen).await);
         self.slow = if begun.elapsed() > SLOW { self.slow.saturating_add(1) } else { 0 };
         if self.slow >= SLOW_LOOKS {
             let facts = json!({ "why": format!("it takes more than {} s to answer", SLOW.as_secs()) });
@@ -215,6 +216,39 @@ async fn certificates(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError
             seen.insert(key, wrong(severity, json!({ "days": days })));
         }
     }
+    Ok(())
+}
+
+/// Egress sources whose address a node has lost, and their warm-ups that a reply of a site paused.
+async fn sources(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError> {
+    let known = shared.store.egress_sources().await?;
+    let troubles = shared.store.egress_trouble().await?;
+    let mut wrongs = Seen::new();
+    for source in known {
+        let name = source.settings.name;
+        if let Some(trouble) = troubles.iter().find(|t| t.source == source.id) {
+            let facts = json!({ "name": name, "why": trouble.problem, "source": source.id.to_string() });
+            let key = AlarmKey::of_installation(AlarmKind::SourceMissing, source.id.to_string());
+            wrongs.insert(key, wrong(AlarmSeverity::Critical, facts));
+        }
+        for warm_up in shared.store.warm_ups(source.id).await? {
+            let Some(until) = warm_up.state.paused_until.filter(|until| shared.now() < *until) else { continue };
+            let site = &warm_up.site;
+            let facts = json!({
+                "name": format!("of {name} at {site}"), "reply": warm_up.reason, "until": postrider_domain::schedule::rfc3339(until),
+            });
+            let key = AlarmKey::of_installation(AlarmKind::WarmupPaused, format!("{} {site}", source.id));
+            wrongs.insert(key, wrong(AlarmSeverity::Warning, facts));
+        }
+    }
+    // Both kinds are over when the store says so: no time has to pass.
+    for alarm in shared.store.open_alarms().await? {
+        let ours = matches!(alarm.kind, AlarmKind::SourceMissing | AlarmKind::WarmupPaused);
+        if ours && !wrongs.contains_key(&alarm.key()) {
+            shared.store.resolve_alarm(&alarm.key()).await?;
+        }
+    }
+    seen.extend(wrongs);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
+use postrider_domain::alarm::AlarmKind;
 use postrider_domain::campaign::CampaignState;
 use postrider_domain::egress::{Member, PoolChoice, PoolSettings, SourceSettings, SourceState};
 use postrider_domain::id::{PoolId, SourceId};
@@ -16,10 +17,12 @@ use postrider_domain::route::{RelayHost, RouteKind, RouteSettings, Signing, TlsM
 use postrider_domain::warmup::WarmUp;
 use postrider_engine::WaitingFor;
 use postrider_sim::Data;
+use postrider_store::alarm::AlarmState;
 use postrider_store::route::PasswordChange;
 use postrider_store::secret::Secret;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
+use crate::alarms::states;
 use crate::on_both;
 use crate::rig::{CONSOLE, Rig, mx_route, rehearsal};
 
@@ -214,6 +217,7 @@ async fn an_address_that_is_not_here_passes_its_share_and_is_told(rig: Rig) {
     let trouble = rig.store.egress_trouble().await.unwrap();
     assert_eq!(trouble.iter().map(|t| t.source).collect::<Vec<_>>(), [ids[1]]);
     assert!(trouble[0].problem.contains("192.0.2.9"), "{trouble:?}");
+    rig.until("the alarm", || async { states(&rig, AlarmKind::SourceMissing).await == [AlarmState::Open] }).await;
     // Without the other one nothing leaves, and nothing is an attempt.
     let off = SourceSettings { state: SourceState::Off, ..source("one", 2) };
     rig.store.change_egress_source(&CONSOLE, ids[0], &off).await.unwrap();
@@ -228,6 +232,10 @@ async fn an_address_that_is_not_here_passes_its_share_and_is_told(rig: Rig) {
     assert!(host.came()[before..].iter().all(|came| came.peer == IpAddr::V4(Ipv4Addr::new(127, 0, 0, 4))));
     assert!(rig.rows(second).await.iter().all(|r| r.attempt == 1));
     rig.until("the trouble to be over", || async { rig.store.egress_trouble().await.unwrap().is_empty() }).await;
+    rig.until("the end of the alarm", || async {
+        states(&rig, AlarmKind::SourceMissing).await == [AlarmState::Resolved]
+    })
+    .await;
     engine.shutdown(Duration::from_secs(10)).await;
 }
 
@@ -330,22 +338,31 @@ async fn a_warm_up_keeps_its_day_over_real_lanes_and_a_block_pauses_it(rig: Rig)
     wind(midnight + day / 2).await;
     let second = host.came().len() - first;
     assert!((7..=9).contains(&second), "{second} on the morning of the second day");
-    // A block at noon.
+    // A block at noon: the next that leaves meets it.
     *host.mood.lock().unwrap() = Mood::Blocks;
-    wind(midnight + day / 2 + 2 * 3_600_000).await;
-    let paused = rig.store.warm_ups(ids[0]).await.unwrap().remove(0);
+    let mut paused = rig.store.warm_ups(ids[0]).await.unwrap().remove(0);
+    for _ in 0..40 {
+        if paused.state.paused_until.is_some() {
+            break;
+        }
+        rig.store.clock.advance(15 * 60_000);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        paused = rig.store.warm_ups(ids[0]).await.unwrap().remove(0);
+    }
     let until = paused.state.paused_until.expect("paused");
     assert!(paused.reason.contains("blocked using"), "{paused:?}");
-    assert!((20 * 3_600_000..=24 * 3_600_000).contains(&(until - rig.store.now())), "{paused:?}");
+    rig.until("the alarm", || async { states(&rig, AlarmKind::WarmupPaused).await == [AlarmState::Open] }).await;
+    assert!((22 * 3_600_000..=24 * 3_600_000).contains(&(until - rig.store.now())), "{paused:?}");
     *host.mood.lock().unwrap() = Mood::Takes;
     let before = host.came().len();
-    wind(midnight + day).await;
+    wind(until - 2 * 3_600_000).await;
     assert_eq!(host.came().len(), before, "nothing while it is paused");
     let waiting = engine.waiting();
     assert!(waiting.iter().any(|w| w.reason == WaitingFor::WarmUp), "{waiting:?}");
     wind(until + 6 * 3_600_000).await;
     let after = host.came().len() - before;
     assert!((1..=12).contains(&after), "{after} after the pause, on a lower step");
+    rig.until("its end", || async { states(&rig, AlarmKind::WarmupPaused).await == [AlarmState::Resolved] }).await;
     rig.store.stop_campaign(rig.workspace, campaign).await.unwrap();
     engine.shutdown(Duration::from_secs(10)).await;
 }

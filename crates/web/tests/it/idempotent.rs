@@ -44,12 +44,15 @@ async fn every_post_that_creates_or_sends_is_carried_out_once() {
             let takes =
                 operation["parameters"].as_array().into_iter().flatten().any(|p| p["name"] == "Idempotency-Key");
             // What moves something from one state to another, and what keys may not do, is tried below.
-            let moves = ["/pause", "/resume", "/stop", "/unschedule"].iter().any(|word| path.ends_with(word));
+            let moves = ["/pause", "/resume", "/stop", "/unschedule", "/believe", "/take-back"]
+                .iter()
+                .any(|word| path.ends_with(word));
             if method != "POST"
                 || !takes
                 || moves
                 || path == "/api/v1/imports"
                 || operation["x-postrider-scope"] == "local"
+                || operation["x-postrider-scope"] == "installation"
             {
                 continue;
             }

@@ -72,7 +72,7 @@ async fn raw(world: &World, rule: &Value, method: &str, path: &str, content_type
         .header("content-type", content_type)
         .body(Body::from(body))
         .unwrap();
-    if rule == "local" || rule == "session" {
+    if rule == "local" || rule == "session" || rule == "installation" {
         request.headers_mut().insert("postrider-workspace", world.ours.workspace.parse().unwrap());
         request.extensions_mut().insert(LocalAdmin);
     } else {
