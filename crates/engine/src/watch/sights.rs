@@ -241,11 +241,12 @@ async fn sources(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError> {
             wrongs.insert(key, wrong(AlarmSeverity::Warning, facts));
         }
     }
-    // Both kinds are over when the store says so: no time has to pass.
+    // Both kinds are of the installation, and over when the store says so: no time has to pass.
     for alarm in shared.store.open_alarms().await? {
         let ours = matches!(alarm.kind, AlarmKind::SourceMissing | AlarmKind::WarmupPaused);
-        if ours && !wrongs.contains_key(&alarm.key()) {
-            shared.store.resolve_alarm(&alarm.key()).await?;
+        let key = alarm.key();
+        if ours && key.workspace.is_none() && !wrongs.contains_key(&key) {
+            shared.store.resolve_alarm(&key).await?;
         }
     }
     seen.extend(wrongs);
