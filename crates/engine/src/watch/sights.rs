@@ -221,6 +221,8 @@ async fn certificates(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError
 
 /// Egress sources whose address a node has lost, and their warm-ups that a reply of a site paused.
 async fn sources(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError> {
+    // Asked first: what another node raises after this is not ended by what is read below.
+    let open = shared.store.open_alarms().await?;
     let known = shared.store.egress_sources().await?;
     let troubles = shared.store.egress_trouble().await?;
     let mut wrongs = Seen::new();
@@ -242,7 +244,7 @@ async fn sources(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError> {
         }
     }
     // Both kinds are of the installation, and over when the store says so: no time has to pass.
-    for alarm in shared.store.open_alarms().await? {
+    for alarm in open {
         let ours = matches!(alarm.kind, AlarmKind::SourceMissing | AlarmKind::WarmupPaused);
         let key = alarm.key();
         if ours && key.workspace.is_none() && !wrongs.contains_key(&key) {
