@@ -81,7 +81,8 @@ pub struct NodeClock {
 }
 
 impl Store {
-    /// Marketing campaigns whose bounces and complaints matter: those under way, and those that ended of late.
+    /// Marketing campaigns whose bounces and complaints matter: those under way, and those that ended of late. What a person
+    /// ended as bounced is no bounce here: no host refused it.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -94,10 +95,10 @@ impl Store {
                 sql!(
                     "SELECT c.id, c.workspace_id, c.name, c.state, c.finished_at, \
                        CAST(sum(CASE WHEN k.name = 'accepted' THEN k.value ELSE 0 END) AS BIGINT) AS accepted, \
-                       CAST(sum(CASE WHEN k.name = 'rejected' THEN k.value ELSE 0 END) AS BIGINT) AS rejected, \
+                       CAST(sum(CASE k.name WHEN 'rejected' THEN k.value WHEN 'bounced_by_hand' THEN -k.value ELSE 0 END) AS BIGINT) AS rejected, \
                        CAST(sum(CASE WHEN k.name = 'complaints' THEN k.value ELSE 0 END) AS BIGINT) AS complaints \
                      FROM campaign c JOIN counter k ON k.campaign_id = c.id AND k.workspace_id = c.workspace_id \
-                       AND k.name IN ('accepted', 'rejected', 'complaints') \
+                       AND k.name IN ('accepted', 'rejected', 'bounced_by_hand', 'complaints') \
                      WHERE c.stream = 'marketing' AND (c.state IN ('sending', 'paused') \
                        OR (c.state IN ('done', 'stopped') AND coalesce(c.finished_at, c.updated_at) > $1)) \
                      GROUP BY c.id, c.workspace_id, c.name, c.state, c.finished_at ORDER BY c.id LIMIT $2"

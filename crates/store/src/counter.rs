@@ -24,6 +24,8 @@ pub const IN_DOUBT: &str = "in_doubt";
 pub const HELD: &str = "held";
 /// Recipients who complained.
 pub const COMPLAINTS: &str = "complaints";
+/// Deliveries that a person ended as bounced, by a rule of the queue; they are in the counter of refused ones as well.
+pub const BOUNCED_BY_HAND: &str = "bounced_by_hand";
 /// Deliveries in doubt that were sent again.
 pub const IN_DOUBT_RESENT: &str = "in_doubt_resent";
 

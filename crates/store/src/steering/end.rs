@@ -137,6 +137,11 @@ pub(crate) async fn end_rows(
         let (workspace, campaign) = (WorkspaceId(workspace), campaign.map(CampaignId));
         tally.add(workspace, campaign, counter::HELD, -held);
         tally.add(workspace, campaign, end.kind().as_str(), n);
+        match end {
+            End::Cancelled => {}
+            // No host refused them: what judges how a campaign fares leaves them out.
+            End::Rejected { .. } => tally.add(workspace, campaign, counter::BOUNCED_BY_HAND, n),
+        }
     }
     let text = match end {
         End::Cancelled => None,

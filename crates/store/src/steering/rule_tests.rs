@@ -119,12 +119,20 @@ async fn a_cancel_ends_what_was_there_and_nothing_that_is_marked_or_comes_later(
 async fn a_bounce_ends_with_the_words_of_the_operator_and_suppresses_nobody() {
     for store in open_both("steer_bounce").await {
         let rig = Rig::start(&store, 4, &policy()).await;
+        let deliveries = rig.deliveries().await;
+        let refused = deliveries[0];
+        assert_eq!(rig.mark(refused).await, MarkAnswer::Granted);
+        rig.settle(refused, Next::Done(Outcome::Rejected)).await;
         let bounce = set(&rig, &new(SteerAction::Bounce, of_campaign(&rig))).await;
-        assert_eq!(sweep(&rig, &bounce).await, (4, false));
+        assert_eq!(sweep(&rig, &bounce).await, (3, false));
         assert_eq!(ledger(&rig).await.rejected, 4);
+        let fares = store.campaign_fares().await.unwrap();
+        let rates = fares.iter().find(|f| f.campaign == rig.book.campaign).expect("it is under way").rates;
+        assert_eq!((rates.accepted, rates.rejected), (0, 1), "only what a host refused says how the campaign fares");
         let rows = statuses(&rig, ReportStatus::Bounced).await;
         assert_eq!(rows.len(), 4);
-        assert!(rows.iter().all(|(_, text)| text == "withdrawn by the sender"), "{rows:?}");
+        let by_hand = |(id, _): &&(DeliveryId, String)| *id != refused;
+        assert!(rows.iter().filter(by_hand).all(|(_, text)| text == "withdrawn by the sender"), "{rows:?}");
         let suppressed = store
             .suppressions(rig.book.workspace, &SuppressionFilter::default(), &PageRequest::first(10))
             .await
