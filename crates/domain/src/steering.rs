@@ -60,6 +60,10 @@ impl SteerAction {
     }
 }
 
+/// How ids of egress sources begin, and those of their pools.
+const SOURCE: &str = "src_";
+const POOL: &str = "pol_";
+
 /// Which deliveries of a workspace a rule concerns: those for which everything that is named is true. Nothing named: all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +110,40 @@ impl SteerScope {
     pub const fn is_of_site(&self) -> bool {
         let narrower = self.stream.is_some() || self.sending_domain.is_some() || self.domain.is_some();
         self.site.is_some() && !narrower && !self.is_narrow()
+    }
+
+    /// Whether an action can be done to what it names: from which source of a pool a delivery leaves is decided at its
+    /// hand-out, so that only what is asked then can name one. `direct` and a route are known before.
+    ///
+    /// # Errors
+    /// [`SteerError::Source`] or [`SteerError::Pool`].
+    pub fn check_source(&self, action: SteerAction) -> Result<(), SteerError> {
+        let Some(source) = self.source.as_deref() else { return Ok(()) };
+        if source.starts_with(POOL) {
+            return Err(SteerError::Pool(source.chars().take(64).collect()));
+        }
+        match action {
+            SteerAction::Suspend | SteerAction::Speed => Ok(()),
+            SteerAction::Hold
+            | SteerAction::Reroute
+            | SteerAction::Release
+            | SteerAction::Cancel
+            | SteerAction::Bounce
+                if source.starts_with(SOURCE) =>
+            {
+                Err(SteerError::Source(source.chars().take(64).collect(), action))
+            }
+            SteerAction::Hold
+            | SteerAction::Reroute
+            | SteerAction::Release
+            | SteerAction::Cancel
+            | SteerAction::Bounce => Ok(()),
+        }
+    }
+
+    /// The egress source that it names, when it looks like one.
+    pub fn egress_source(&self) -> Option<&str> {
+        self.source.as_deref().filter(|source| source.starts_with(SOURCE))
     }
 
     /// The scope in words: `campaign cmp_… and site google`.
@@ -371,6 +409,18 @@ pub enum SteerError {
     /// A value that the action needs.
     #[error("`{1}` needs `{0}`")]
     Missing(&'static str, SteerAction),
+    /// An egress source, with an action that is asked before one is chosen.
+    #[error(
+        "only `suspend` and `speed` can name the egress source {0}: from which source of a pool a delivery leaves is decided \
+         when it is handed out, so there is nothing of it to {1} before; name the site, the campaign, the stream or the \
+         sending domain instead"
+    )]
+    Source(String, SteerAction),
+    /// A pool.
+    #[error(
+        "{0} is a pool, which no rule can name: suspend its sources one by one, or choose another pool in the route"
+    )]
+    Pool(String),
     /// The end.
     #[error("the end should lie ahead, at most a year away")]
     End,
@@ -444,6 +494,7 @@ impl NewSteerRule {
         name(&self.scope.sending_domain, "sending domain", "-.")?;
         name(&self.scope.site, "site", "-._[]:")?;
         name(&self.scope.source, "source", "-._[]:")?;
+        self.scope.check_source(self.action)?;
         let speed = self.action == SteerAction::Speed;
         match (self.pace, self.connections) {
             (None, None) if speed => return Err(SteerError::Missing("per_second", self.action)),

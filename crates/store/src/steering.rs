@@ -10,7 +10,7 @@ mod rule_tests;
 mod seen;
 mod sweep;
 
-use postrider_domain::id::{DeliveryId, QueueRuleId, RouteId, WorkspaceId};
+use postrider_domain::id::{DeliveryId, QueueRuleId, RouteId, SourceId, WorkspaceId};
 use postrider_domain::steering::{Life, NewSteerRule, SteerAction, SteerPace, SteerRule, SteerScope};
 use serde_json::json;
 
@@ -200,6 +200,11 @@ impl Store {
 
     /// What a scope names must be there, in the workspace.
     async fn test_names(&self, tx: &mut Tx, workspace: Option<WorkspaceId>, new: &NewSteerRule) -> Result<()> {
+        let found = |row: Option<Row>, what| row.map(drop).ok_or(not_found(what));
+        if let Some(named) = new.scope.egress_source() {
+            let source: SourceId = named.parse().map_err(|_| not_found("egress source"))?;
+            found(tx.opt(sql!("SELECT id FROM egress_source WHERE id = $1"), args![source]).await?, "egress source")?;
+        }
         let Some(workspace) = workspace else {
             if new.scope.is_narrow() || new.route.is_some() {
                 return Err(refused(
@@ -219,7 +224,6 @@ impl Store {
                 ));
             }
         }
-        let found = |row: Option<Row>, what| row.map(drop).ok_or(not_found(what));
         if let Some(message) = new.scope.message {
             let select = sql!("SELECT id FROM message WHERE id = $1 AND workspace_id = $2");
             found(tx.opt(select, args![message, workspace]).await?, "message")?;

@@ -178,3 +178,29 @@ fn a_rule_says_who_why_since_and_until() {
         "A rule of the queue keeps it back (suspended by Ann: why), since 1970-01-01T00:00:00.000Z, until 1970-01-01T02:00:00.000Z."
     );
 }
+
+#[test]
+fn only_what_is_asked_at_the_hand_out_can_name_an_egress_source() {
+    let naming = |source: &str| SteerScope { source: Some(source.into()), ..SteerScope::default() };
+    for action in SteerAction::ALL {
+        for known_before in ["direct", "rte_0000000000001"] {
+            assert_eq!(naming(known_before).check_source(*action), Ok(()), "{action} of {known_before}");
+        }
+        let source = naming("src_0000000000001").check_source(*action);
+        let pool = naming("pol_0000000000001").check_source(*action);
+        assert!(matches!(pool, Err(SteerError::Pool(_))), "{action} of a pool");
+        match action {
+            SteerAction::Suspend | SteerAction::Speed => assert_eq!(source, Ok(())),
+            SteerAction::Hold
+            | SteerAction::Reroute
+            | SteerAction::Release
+            | SteerAction::Cancel
+            | SteerAction::Bounce => {
+                let words = source.expect_err("refused").to_string();
+                assert!(words.contains("only `suspend` and `speed`") && words.contains("site"), "{words}");
+            }
+        }
+        let new = NewSteerRule::of(*action, naming("pol_0000000000001"), "why");
+        assert!(matches!(new.check(0), Err(SteerError::Pool(_))), "{action}: asked when it is set");
+    }
+}

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::HELD_AT;
 use crate::Store;
 use crate::error::Result;
-use crate::read::{json as read_json, word};
+use crate::read::{json as read_json, refused, word};
 use crate::sql::{args, sql};
 
 /// Rows found at a time.
@@ -120,6 +120,7 @@ impl Store {
         action: SteerAction,
         scope: &SteerScope,
     ) -> Result<i64> {
+        scope.check_source(action).map_err(|error| refused(format!("steer the queue: {error}")))?;
         let ground = self.ground(workspace, scope).await?;
         let lanes: Vec<i64> = ground.lanes.iter().filter(|l| !l.freezing).map(|l| l.id).collect();
         if lanes.is_empty() {
@@ -198,7 +199,7 @@ impl Store {
                 freezing: row.int("freezing")? != 0,
             };
             let own = row.int_opt("own_route")?.map(RouteId);
-            let (smarthost, source) = routes.of(lane.workspace, lane.route.or(own));
+            let (smarthost, source) = routes.of(lane.workspace, lane.route.or(own), lane.stream);
             let facts = SteerFacts {
                 workspace: lane.workspace,
                 campaign: lane.campaign,
@@ -309,7 +310,7 @@ impl Store {
 
 /// Routes and the default ones, to say from which source the rows of a lane leave.
 pub(super) struct Routes {
-    kinds: HashMap<RouteId, RouteKind>,
+    settings: HashMap<RouteId, RouteSettings>,
     defaults: HashMap<WorkspaceId, RouteId>,
 }
 
@@ -326,10 +327,10 @@ impl Routes {
                 args![workspace],
             )
             .await?;
-        let mut routes = Routes { kinds: HashMap::new(), defaults: HashMap::new() };
+        let mut routes = Routes { settings: HashMap::new(), defaults: HashMap::new() };
         for row in &rows {
             let id = RouteId(row.int("id")?);
-            routes.kinds.insert(id, read_json::<RouteSettings>(row, "settings")?.kind);
+            routes.settings.insert(id, read_json(row, "settings")?);
             if row.bool("is_default")? {
                 routes.defaults.insert(WorkspaceId(row.int("workspace_id")?), id);
             }
@@ -337,19 +338,28 @@ impl Routes {
         Ok(routes)
     }
 
-    /// The site of a smarthost on the way, and the source, as the queue names them.
-    pub(super) fn of(&self, workspace: WorkspaceId, named: Option<RouteId>) -> (Option<String>, Option<String>) {
+    /// The site of a smarthost on the way, and the source, as the queue names them. What may leave by a pool is no
+    /// source's before it is handed out; then it is the pool that is told.
+    pub(super) fn of(
+        &self,
+        workspace: WorkspaceId,
+        named: Option<RouteId>,
+        stream: Stream,
+    ) -> (Option<String>, Option<String>) {
         let Some(route) = named.or_else(|| self.defaults.get(&workspace).copied()) else { return (None, None) };
-        match self.kinds.get(&route) {
-            Some(RouteKind::Smarthost) => (Some(format!("route:{route}")), Some(route.to_string())),
-            Some(RouteKind::Mx) => (None, Some("direct".to_owned())),
-            None => (None, None),
+        let Some(settings) = self.settings.get(&route) else { return (None, None) };
+        match settings.kind {
+            RouteKind::Smarthost => (Some(format!("route:{route}")), Some(route.to_string())),
+            RouteKind::Mx => {
+                let pool = settings.egress.pools_of(stream).into_iter().flatten().next();
+                (None, Some(pool.map_or("direct".to_owned(), |pool| pool.to_string())))
+            }
         }
     }
 
     /// Whether the rows of a route go to the MX hosts of their domains.
     fn is_mx(&self, route: RouteId) -> bool {
-        self.kinds.get(&route) == Some(&RouteKind::Mx)
+        self.settings.get(&route).is_some_and(|settings| settings.kind == RouteKind::Mx)
     }
 }
 

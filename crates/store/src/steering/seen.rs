@@ -54,13 +54,14 @@ impl RulesSeen {
         }
         let route = row.int_opt("route_id")?.map(RouteId);
         let own = row.int_opt("own_route")?.map(RouteId);
-        let (smarthost, source) = self.routes.as_ref().map_or((None, None), |r| r.of(workspace, route.or(own)));
+        let stream = word(row, "stream", Stream::parse)?;
+        let (smarthost, source) = self.routes.as_ref().map_or((None, None), |r| r.of(workspace, route.or(own), stream));
         let (site, domain) = (row.text("site")?, row.text("domain")?);
         let from = row.text_opt("from_mailbox")?;
         let facts = SteerFacts {
             workspace,
             campaign: row.int_opt("campaign_id")?.map(CampaignId),
-            stream: word(row, "stream", Stream::parse)?,
+            stream,
             sites: [&site, smarthost.as_deref().unwrap_or(&site)],
             source: source.as_deref(),
             one: Some(OneFacts {

@@ -82,6 +82,23 @@ async fn what_makes_no_sense_is_refused_with_words() {
             assert!((400..500).contains(&status), "{body}: {status} {}", answer.text());
             assert!(answer.text().contains(word), "{body}: {}", answer.text());
         }
+        // A source of a pool is chosen at the hand-out: what is asked before cannot name one.
+        let source = json!({ "source": world.id("source") });
+        for action in ["hold", "reroute"] {
+            let body = json!({ "action": action, "scope": source, "reason": "x", "route": world.id("route") });
+            let body =
+                if action == "hold" { json!({ "action": action, "scope": source, "reason": "x" }) } else { body };
+            let refused = post(&world, rules, &world.ours.key, body).await.problem(422, action);
+            assert!(refused["detail"].as_str().unwrap().contains("only `suspend` and `speed`"), "{refused}");
+        }
+        for action in ["cancel", "bounce", "release"] {
+            let body = json!({ "action": action, "scope": source, "dry_run": true });
+            post(&world, actions, &world.ours.key, body).await.problem(422, action);
+        }
+        let pool = json!({ "action": "suspend", "scope": { "source": world.id("pool") }, "reason": "x" });
+        post(&world, rules, &world.ours.key, pool).await.problem(422, "a pool");
+        let nobody = json!({ "action": "suspend", "scope": { "source": "src_0000000000007" }, "reason": "x" });
+        post(&world, rules, &world.ours.key, nobody).await.problem(404, "no such source");
         let theirs = json!({ "action": "cancel", "scope": { "campaign": world.theirs.ids["campaign"] }, "reason": "x", "expect": 9 });
         post(&world, actions, &world.ours.key, theirs).await.problem(404, "another workspace's campaign");
     }
