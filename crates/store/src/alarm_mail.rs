@@ -13,10 +13,10 @@ use crate::Store;
 use crate::actor::Actor;
 use crate::alarm::Alarm;
 use crate::counter::Tally;
-use crate::db::Lane;
+use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
 use crate::message::{NewMessage, accept_by};
-use crate::read::{json as read_json, json_opt, refused, to_json};
+use crate::read::{json as read_json, json_opt, not_found, refused, to_json};
 use crate::sql::{args, sql};
 
 /// What happened longer ago than this, in milliseconds, is no news: a mail does not tell of it.
@@ -88,10 +88,16 @@ impl Store {
         {
             return Err(cannot(&format!("{domain} is no sending domain of this workspace: write from one that is")));
         }
-        if let Some(route) = settings.route {
-            self.route(workspace, route).await?;
-        }
         let mut tx = self.begin(Lane::Web).await?;
+        if let Some(route) = settings.route {
+            // Whoever removes a route locks the same row: it stays until this is saved.
+            tx.opt(sql!("SELECT id FROM workspace WHERE id = $1 {for_update}"), args![workspace])
+                .await?
+                .ok_or_else(|| not_found("workspace"))?;
+            tx.opt(sql!("SELECT id FROM route WHERE workspace_id = $1 AND id = $2"), args![workspace, route])
+                .await?
+                .ok_or_else(|| not_found("route"))?;
+        }
         tx.execute(
             sql!(
                 "INSERT INTO alarm_settings (workspace_id, settings, updated_at) VALUES ($1, {jsonb $2}, $3) \
@@ -207,4 +213,12 @@ impl Store {
         tracing::info!(event = "alarm.told", raised = raised.len(), ended = ended.len());
         Ok(true)
     }
+}
+
+/// The route by which the mail about alarms of a workspace leaves, when one is set.
+pub(crate) async fn route_of(tx: &mut Tx, workspace: WorkspaceId) -> Result<Option<RouteId>> {
+    let row = tx
+        .opt(sql!("SELECT {json settings} AS settings FROM alarm_settings WHERE workspace_id = $1"), args![workspace])
+        .await?;
+    Ok(row.map(|row| read_json::<AlarmSettings>(&row, "settings")).transpose()?.and_then(|settings| settings.route))
 }

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::node::Node;
 use crate::read::{conflict, json as read_json, not_found, refused, to_json};
 use crate::sql::{Row, args, sql};
+use crate::steering::{Removed, no_rule_meanwhile, refuse_named};
 
 /// Most sources, and most pools, of an installation.
 const MOST: usize = 500;
@@ -220,12 +221,13 @@ impl Store {
         Ok(EgressSource { id, settings: settings.clone(), created_at, updated_at: now })
     }
 
-    /// Removes a source that takes no mail and that no pool names.
+    /// Removes a source that takes no mail and that neither a pool nor a rule of the queue names.
     ///
     /// # Errors
-    /// There is none, it is active, or a pool names it.
+    /// There is none, it is active, or something names it.
     pub async fn remove_egress_source(&self, by: &Actor, id: SourceId) -> Result<()> {
         let mut tx = self.begin(Lane::Web).await?;
+        no_rule_meanwhile(&mut tx).await?;
         take_turns(&mut tx).await?;
         let source = sources(&mut tx).await?.into_iter().find(|s| s.id == id);
         let source = source.ok_or_else(|| not_found("egress source"))?;
@@ -242,6 +244,7 @@ impl Store {
             }
             SourceState::Draining | SourceState::Off => {}
         }
+        refuse_named(&mut tx, Removed::Source(id)).await?;
         tx.execute(sql!("DELETE FROM warm_up WHERE source_id = $1"), args![id]).await?;
         tx.execute(sql!("DELETE FROM egress_trouble WHERE source_id = $1"), args![id]).await?;
         tx.execute(sql!("DELETE FROM egress_source WHERE id = $1"), args![id]).await?;
@@ -324,12 +327,13 @@ impl Store {
         Ok(EgressPool { id, settings: settings.clone(), created_at: before.created_at, updated_at: now })
     }
 
-    /// Removes a pool that no route names.
+    /// Removes a pool that neither a route nor a rule of the queue names.
     ///
     /// # Errors
-    /// There is none, or a route names it.
+    /// There is none, or something names it.
     pub async fn remove_egress_pool(&self, by: &Actor, id: PoolId) -> Result<()> {
         let mut tx = self.begin(Lane::Web).await?;
+        no_rule_meanwhile(&mut tx).await?;
         take_turns(&mut tx).await?;
         let pool = pools(&mut tx).await?.into_iter().find(|p| p.id == id).ok_or_else(|| not_found("egress pool"))?;
         let used = routes(&mut tx).await?.into_iter().find(|(_, route)| route.egress.named().any(|named| named == id));
@@ -340,6 +344,7 @@ impl Store {
                 route.name
             )));
         }
+        refuse_named(&mut tx, Removed::Pool(id)).await?;
         tx.execute(sql!("DELETE FROM egress_pool WHERE id = $1"), args![id]).await?;
         let facts = json!({ "name": pool.settings.name });
         self.note(&mut tx, None, by, "egress_pool.remove", &id.to_string(), facts).await?;

@@ -14,6 +14,7 @@ use crate::error::{Result, StoreError};
 use crate::read::{conflict, json, not_found, refused, to_json};
 use crate::secret::Secret;
 use crate::sql::{Row, args, sql};
+use crate::steering::{Removed, no_rule_meanwhile, refuse_named};
 
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -227,12 +228,14 @@ impl Store {
         tx.commit().await
     }
 
-    /// Removes a route that is not the default one and that no campaign names.
+    /// Removes a route that is not the default one and that neither a campaign, a rule of the queue nor the mail about
+    /// alarms names.
     ///
     /// # Errors
-    /// The workspace has no such route, it is the default one, or a campaign names it.
+    /// The workspace has no such route, it is the default one, or something names it.
     pub async fn remove_route(&self, workspace: WorkspaceId, by: &Actor, id: RouteId) -> Result<()> {
         let mut tx = self.begin(Lane::Web).await?;
+        no_rule_meanwhile(&mut tx).await?;
         tx.opt(sql!("SELECT id FROM workspace WHERE id = $1 {for_update}"), args![workspace])
             .await?
             .ok_or_else(|| not_found("workspace"))?;
@@ -269,6 +272,13 @@ impl Store {
                     "remove the route: the campaign \u{201c}{name}\u{201d} left by it, and its report would lose it"
                 ),
             }));
+        }
+        refuse_named(&mut tx, Removed::Route(workspace, id)).await?;
+        if crate::alarm_mail::route_of(&mut tx, workspace).await? == Some(id) {
+            return Err(conflict(
+                "remove the route: the mail about alarms leaves by it; choose another one in the settings of alarms, or with \
+                 `postrider alarms mail --route`, first",
+            ));
         }
         crate::relay::route_gone(&mut tx, workspace, id).await?;
         tx.execute(

@@ -5,6 +5,9 @@
 
 mod concern;
 mod end;
+mod named;
+#[cfg(test)]
+mod named_tests;
 #[cfg(test)]
 mod rule_tests;
 mod seen;
@@ -24,6 +27,7 @@ use crate::read::{conflict, json as read_json, not_found, refused, to_json, word
 use crate::sql::{Row, args, sql};
 
 pub(crate) use end::{hold_rows, release_rows};
+pub(crate) use named::{Removed, no_rule_meanwhile, refuse_named};
 pub use seen::HeldSeen;
 pub(crate) use seen::RulesSeen;
 pub use sweep::{Sweep, Swept};

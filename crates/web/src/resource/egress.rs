@@ -76,8 +76,12 @@ pub fn routes(api: &mut Api) {
         Method::DELETE,
         "/api/v1/egress/sources/{source}",
         Rule::Installation,
-        Op::new("egress", "remove_egress_source", "Remove a source that is not active and in no pool")
-            .gives_nothing("It is gone."),
+        Op::new(
+            "egress",
+            "remove_egress_source",
+            "Remove a source that is not active and that no pool and no rule of the queue names",
+        )
+        .gives_nothing("It is gone."),
         remove_source,
     );
     api.add(
@@ -129,7 +133,8 @@ pub fn routes(api: &mut Api) {
         Method::DELETE,
         "/api/v1/egress/pools/{pool}",
         Rule::Installation,
-        Op::new("egress", "remove_egress_pool", "Remove a pool that no route names").gives_nothing("It is gone."),
+        Op::new("egress", "remove_egress_pool", "Remove a pool that no route and no rule of the queue names")
+            .gives_nothing("It is gone."),
         remove_pool,
     );
     let weight = json!({ "weight": 2 });

@@ -81,7 +81,7 @@ pub fn routes(api: &mut Api) {
         Method::DELETE,
         "/api/v1/routes/{route}",
         rule,
-        Op::new("routes", "remove_route", "Remove a route that no campaign names").gives_nothing("It is gone."),
+        Op::new("routes", "remove_route", "Remove a route that nothing names").gives_nothing("It is gone."),
         remove,
     );
     api.add(

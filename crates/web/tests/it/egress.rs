@@ -79,6 +79,37 @@ async fn sources_and_pools_belong_to_those_who_run_the_installation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_rule_of_the_queue_names_is_not_removed() {
+    for world in both("egress_named").await {
+        let settings = json!({ "settings": { "name": "other", "kind": "mx", "tls": "opportunistic" } });
+        let route = world.post("/api/v1/routes", &settings).await.good("route")["id"].as_str().unwrap().to_owned();
+        let spare = json!({ "name": "spare", "ipv4": "192.0.2.99", "ehlo_name": "spare.example.org", "state": "off" });
+        let spare = world.local(Method::POST, "/api/v1/egress/sources", Some(&spare)).await.good("a source");
+        let spare = spare["id"].as_str().unwrap();
+        for (path, rule) in [
+            (
+                format!("/api/v1/routes/{route}"),
+                json!({ "action": "reroute", "scope": { "site": "google" }, "reason": "x", "route": route }),
+            ),
+            (
+                format!("/api/v1/egress/sources/{spare}"),
+                json!({ "action": "suspend", "scope": { "source": spare }, "reason": "listed" }),
+            ),
+        ] {
+            let set = world.post("/api/v1/queue/rules", &rule).await.good("a rule");
+            let id = set["id"].as_str().unwrap();
+            let refused = world.local(Method::DELETE, &path, None).await.problem(409, &path);
+            let detail = refused["detail"].as_str().unwrap();
+            assert!(detail.contains(id) && detail.contains("end that rule first"), "{detail}");
+            world.local(Method::DELETE, &format!("/api/v1/queue/rules/{id}"), None).await.good("ended");
+            // What the engine does when nothing is left to be undone.
+            world.store().queue_rule_settled(id.parse().unwrap()).await.unwrap();
+            assert_eq!(world.local(Method::DELETE, &path, None).await.status.as_u16(), 204, "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn passwords_of_hosts_go_in_and_never_come_out_and_a_proof_needs_the_engine() {
     let world = one("relays").await;
     let settings = json!({
