@@ -62,6 +62,9 @@ pub enum Command {
     /// The queue: see it, suspend, hold, reroute, slow down, cancel, bounce.
     #[command(subcommand)]
     Queue(crate::command::queue::QueueCommand),
+    /// Egress: from which addresses mail leaves, and who gets which share.
+    #[command(subcommand)]
+    Egress(crate::command::egress::EgressCommand),
     /// API keys.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -439,6 +442,9 @@ pub enum RouteCommand {
         /// Accept a certificate that does not verify.
         #[arg(long)]
         accept_any_certificate: bool,
+        /// The pool of egress sources that it leaves by: name or id (mx only).
+        #[arg(long)]
+        pool: Option<String>,
         /// Make it the default route.
         #[arg(long)]
         default: bool,

@@ -66,6 +66,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         | Command::Domain(_)
         | Command::Route(_)
         | Command::Queue(_)
+        | Command::Egress(_)
         | Command::Key(_)
         | Command::Account(_)
         | Command::Sessions(_)
@@ -94,6 +95,7 @@ async fn call(client: &Client, show: Show, command: Command) -> anyhow::Result<(
         Command::Domain(c) => command::domain::run(client, show, c).await,
         Command::Route(c) => command::route::run(client, show, c).await,
         Command::Queue(c) => command::queue::run(client, show, c).await,
+        Command::Egress(c) => command::egress::run(client, show, c).await,
         Command::Key(c) => command::key::run(client, show, c).await,
         Command::Account(c) => command::account::run(client, show, c).await,
         Command::Sessions(c) => command::sessions::run(client, show, c).await,

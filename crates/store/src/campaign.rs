@@ -45,6 +45,8 @@ pub struct Campaign {
     pub start_at: Option<i64>,
     /// Until when a start can be taken back, i64 milliseconds UTC.
     pub undo_until: Option<i64>,
+    /// Its share against other campaigns of the workspace, 1 to 1000.
+    pub weight: u32,
     /// Grows by one with each change of name, audience, policy, route or schedule.
     pub rev: i64,
     /// When it was made, i64 milliseconds UTC.
@@ -107,6 +109,7 @@ impl Campaign {
             schedule: json_opt(row, "schedule")?,
             start_at: row.int_opt("start_at")?,
             undo_until: row.int_opt("undo_until")?,
+            weight: u32::try_from(row.int("weight")?).unwrap_or(1),
             rev: row.int("rev")?,
             created_at: row.int("created_at")?,
             updated_at: row.int("updated_at")?,
@@ -213,7 +216,7 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT id, name, objective, stream, state, {json audience} AS audience, {json policy} AS policy, \
-                     route_id, {json schedule} AS schedule, start_at, undo_until, rev, created_at, updated_at, frozen_at, \
+                     route_id, {json schedule} AS schedule, start_at, undo_until, weight, rev, created_at, updated_at, frozen_at, \
                      launched_at, finished_at, copied_from FROM campaign WHERE workspace_id = $1 AND id = $2"
                 ),
                 args![workspace, id],
@@ -240,7 +243,7 @@ impl Store {
             .all(
                 sql!(
                     "SELECT id, name, objective, stream, state, {json audience} AS audience, {json policy} AS policy, \
-                     route_id, {json schedule} AS schedule, start_at, undo_until, rev, created_at, updated_at, frozen_at, \
+                     route_id, {json schedule} AS schedule, start_at, undo_until, weight, rev, created_at, updated_at, frozen_at, \
                      launched_at, finished_at, copied_from FROM campaign \
                      WHERE workspace_id = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR state = $3) \
                      ORDER BY id DESC LIMIT $4"
@@ -262,7 +265,7 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT id, name, objective, stream, state, {json audience} AS audience, {json policy} AS policy, \
-                     route_id, {json schedule} AS schedule, start_at, undo_until, rev, created_at, updated_at, frozen_at, \
+                     route_id, {json schedule} AS schedule, start_at, undo_until, weight, rev, created_at, updated_at, frozen_at, \
                      launched_at, finished_at, copied_from FROM campaign \
                      WHERE workspace_id = $1 AND id = $2 {for_update}"
                 ),

@@ -35,6 +35,8 @@ pub struct Workspace {
     pub undo_seconds: i64,
     /// Whether messages can be read in a browser.
     pub hosted_copies: bool,
+    /// Its share where several workspaces draw on the same limits, 1 to 1000.
+    pub weight: u32,
     /// Since when nothing is sent for the workspace; i64 milliseconds UTC.
     pub suspended_at: Option<i64>,
     /// When it was made, i64 milliseconds UTC.
@@ -106,6 +108,7 @@ impl Workspace {
             settings: json(row, "settings")?,
             undo_seconds: row.int("undo_seconds")?,
             hosted_copies: row.bool("hosted_copies")?,
+            weight: u32::try_from(row.int("weight")?).unwrap_or(1),
             suspended_at: row.int_opt("suspended_at")?,
             created_at: row.int("created_at")?,
         })
@@ -170,6 +173,7 @@ impl Store {
             settings: json!({}),
             undo_seconds: 60,
             hosted_copies: false,
+            weight: 1,
             suspended_at: None,
             created_at: self.now(),
         };
@@ -238,7 +242,7 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT id, name, controller_name, postal_address, privacy_url, time_zone, public_url, \
-                     {json settings} AS settings, undo_seconds, hosted_copies, suspended_at, created_at \
+                     {json settings} AS settings, undo_seconds, hosted_copies, weight, suspended_at, created_at \
                      FROM workspace WHERE id = $1"
                 ),
                 args![id],
@@ -258,7 +262,7 @@ impl Store {
             .all(
                 sql!(
                     "SELECT id, name, controller_name, postal_address, privacy_url, time_zone, public_url, \
-                     {json settings} AS settings, undo_seconds, hosted_copies, suspended_at, created_at \
+                     {json settings} AS settings, undo_seconds, hosted_copies, weight, suspended_at, created_at \
                      FROM workspace ORDER BY id"
                 ),
                 args![],
@@ -279,7 +283,7 @@ impl Store {
             .opt(
                 sql!(
                     "SELECT id, name, controller_name, postal_address, privacy_url, time_zone, public_url, \
-                     {json settings} AS settings, undo_seconds, hosted_copies, suspended_at, created_at \
+                     {json settings} AS settings, undo_seconds, hosted_copies, weight, suspended_at, created_at \
                      FROM workspace WHERE id = $1 {for_update}"
                 ),
                 args![id],

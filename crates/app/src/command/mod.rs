@@ -5,6 +5,7 @@ pub mod alarms;
 pub mod campaign;
 pub mod doctor;
 pub mod domain;
+pub mod egress;
 pub mod explain;
 pub mod import;
 pub mod key;

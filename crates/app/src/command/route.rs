@@ -22,6 +22,7 @@ pub async fn run(client: &Client, show: Show, command: RouteCommand) -> anyhow::
             per_day,
             connections,
             accept_any_certificate,
+            pool,
             default,
         } => {
             let mut body = json!({
@@ -31,6 +32,10 @@ pub async fn run(client: &Client, show: Show, command: RouteCommand) -> anyhow::
                 },
                 "is_default": default,
             });
+            if let Some(pool) = pool {
+                let pool = find(client, "/api/v1/egress/pools", "pool", "pol", &pool).await?;
+                body["settings"]["egress"] = json!({ "pool": pool });
+            }
             if let Some(path) = password_file {
                 body["password"] = first_line(&path)?.into();
             }

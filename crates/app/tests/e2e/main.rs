@@ -9,6 +9,7 @@ mod consent;
 mod crash;
 mod demo;
 mod doctor;
+mod egress;
 mod https;
 mod leak;
 mod memory;

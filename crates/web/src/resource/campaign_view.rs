@@ -124,6 +124,8 @@ pub struct CampaignRow {
     start_at: Option<Time>,
     /// Until when a start can be taken back.
     undo_until: Option<Time>,
+    /// Its share against other campaigns of the workspace; PUT …/weight sets it.
+    weight: u32,
     /// The revision; send it with a change.
     rev: i64,
     /// When it was made.
@@ -236,6 +238,7 @@ impl From<Campaign> for CampaignRow {
             schedule: c.schedule.map(ScheduleView::from),
             start_at: c.start_at.map(Time),
             undo_until: c.undo_until.map(Time),
+            weight: c.weight,
             rev: c.rev,
             created_at: Time(c.created_at),
             updated_at: Time(c.updated_at),

@@ -145,6 +145,8 @@ pub struct WorkspaceView {
     undo_seconds: i64,
     /// Whether messages can be read in a browser.
     hosted_copies: bool,
+    /// Its share where several workspaces draw on the same limits; PUT …/weight sets it.
+    weight: u32,
     /// Since when nothing is sent for the workspace.
     suspended_at: Option<Time>,
     /// When it was made.
@@ -164,6 +166,7 @@ impl From<Workspace> for WorkspaceView {
             settings: w.settings,
             undo_seconds: w.undo_seconds,
             hosted_copies: w.hosted_copies,
+            weight: w.weight,
             suspended_at: w.suspended_at.map(Time),
             created_at: Time(w.created_at),
         }

@@ -75,6 +75,10 @@ async fn sources_and_pools_belong_to_those_who_run_the_installation() {
         let campaign = format!("/api/v1/campaigns/{}/weight", world.id("campaign"));
         let done = world.call(Method::PUT, &campaign, &world.ours.key, Some(&json!({ "weight": 3 }))).await;
         assert_eq!(done.status.as_u16(), 204);
+        // They are shown where the thing is.
+        let workspace = world.get(&format!("/api/v1/workspaces/{}", world.ours.workspace)).await.good("workspace");
+        let campaign = world.get(&format!("/api/v1/campaigns/{}", world.id("campaign"))).await.good("campaign");
+        assert_eq!((&workspace["weight"], &campaign["weight"]), (&json!(9), &json!(3)));
     }
 }
 
