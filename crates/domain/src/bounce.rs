@@ -11,6 +11,7 @@ mod code;
 pub mod report;
 pub mod rules;
 mod sample;
+pub mod soft;
 
 pub use class::{About, BounceClass, BounceConsequence, ClassFacts, Finality};
 pub use classify::{Refusal, Verdict, classify};

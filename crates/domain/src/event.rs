@@ -39,6 +39,8 @@ pub enum News {
     OptOutOfAll,
     /// Our own session proved a fault of the mailbox.
     DeadMailbox(SuppressionReason),
+    /// Soft bounces reached the workspace's limit; what it wants covered.
+    BounceLimit(SuppressionScope),
 }
 
 /// What is done about it; the store carries it out in one transaction.
@@ -66,6 +68,8 @@ pub fn consequences(news: News, present: Option<ConsentState>) -> Vec<Consequenc
             Consequence::Suppress(SuppressionReason::OptOut, SuppressionReason::OptOut.default_scope()),
         ],
         News::DeadMailbox(reason) => vec![Consequence::Suppress(reason, reason.default_scope())],
+        // Consent stays as it is: the mailbox could not be reached, the person said nothing.
+        News::BounceLimit(scope) => vec![Consequence::Suppress(SuppressionReason::BounceLimit, scope)],
     }
 }
 

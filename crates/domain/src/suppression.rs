@@ -11,6 +11,8 @@ crate::words! {
         Disabled = "disabled",
         /// The domain takes no mail (C5).
         BadDomain = "bad_domain",
+        /// Soft bounces reached the workspace's limit (BC-4).
+        BounceLimit = "bounce_limit",
         /// An abuse report.
         Complaint = "complaint",
         /// The person objected to everything.
@@ -39,7 +41,9 @@ impl SuppressionReason {
             SuppressionReason::NoSuchMailbox | SuppressionReason::Disabled | SuppressionReason::BadDomain => {
                 SuppressionScope::All
             }
-            SuppressionReason::Complaint
+            // A mailbox that was full may still get its invoice.
+            SuppressionReason::BounceLimit
+            | SuppressionReason::Complaint
             | SuppressionReason::OptOut
             | SuppressionReason::Manual
             | SuppressionReason::Erased => SuppressionScope::Marketing,

@@ -57,6 +57,7 @@ impl Kit {
                 attempt: None,
                 next: Next::Done(Outcome::Expired),
                 suppress: None,
+                soft: None,
             });
         }
         rest.into()
@@ -179,6 +180,7 @@ impl Kit {
             attempt: None,
             next: Next::Later { ready_at: self.shared.now() + PUT_BACK_MS },
             suppress: None,
+            soft: None,
         });
     }
 
@@ -289,6 +291,7 @@ impl Kit {
             attempt: None,
             next: Next::Done(Outcome::Withheld(reason)),
             suppress: None,
+            soft: None,
         });
     }
 
@@ -333,6 +336,7 @@ impl Kit {
                 tls,
                 rule: ended.rule.clone(),
             }),
+            soft: judge::soft(ended, &next),
             next,
             suppress: ended.suppress,
         });

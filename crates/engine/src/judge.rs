@@ -2,7 +2,7 @@
 //!
 //! Pure. A refusal by a remote host is a value, never an error. Must not know sockets or SQL.
 
-use postrider_domain::bounce::{BounceClass, RuleBook, judge_reply};
+use postrider_domain::bounce::{BounceClass, RuleBook, Verdict, judge_reply};
 use postrider_domain::outcome::{AttemptResult, Outcome};
 use postrider_domain::stream::InDoubtPolicy;
 use postrider_domain::suppression::SuppressionReason;
@@ -27,6 +27,8 @@ pub(crate) struct Ended {
     pub(crate) text: String,
     pub(crate) class: Option<BounceClass>,
     pub(crate) suppress: Option<SuppressionReason>,
+    /// The class that counts softly, when the delivery ends with this.
+    pub(crate) soft: Option<BounceClass>,
     /// The dot left us and no reply came: nobody knows what became of the message.
     pub(crate) in_doubt: bool,
     /// The next try is at this time, whatever the gaps of the policy say.
@@ -49,6 +51,7 @@ impl Ended {
             text: text.into(),
             class: Some(class),
             suppress: None,
+            soft: None,
             in_doubt: false,
             again_at: None,
             no_way_from_here: false,
@@ -97,6 +100,7 @@ impl Ended {
         Ended {
             result: AttemptResult::Deferred,
             suppress: None,
+            soft: None,
             rule: Some(RuleUsed { id: crate::breakers::RULE.to_owned(), version }),
             ..self.clone()
         }
@@ -118,11 +122,32 @@ fn from_reply(book: &RuleBook, stage: Stage, host: Option<&str>, reply: &Reply) 
         text: words(reply),
         class: verdict.class,
         suppress: verdict.proof(stage),
+        soft: soft_class(result, &verdict),
         in_doubt: false,
         again_at: None,
         no_way_from_here: false,
         rule: verdict.class.map(|_| RuleUsed { id: verdict.rule.clone(), version: book.version().to_owned() }),
         said: verdict.class.and(host).map(|host| Box::new((host.to_owned(), reply.clone()))),
+    }
+}
+
+/// What counts when a delivery ends with this reply: refused for good, what the verdict says; refused for now until its time
+/// was up, whatever was about the recipient (C17).
+fn soft_class(result: AttemptResult, verdict: &Verdict) -> Option<BounceClass> {
+    match result {
+        AttemptResult::Rejected => verdict.soft(),
+        AttemptResult::Deferred => verdict.class.filter(|class| class.counts_when_expired()),
+        AttemptResult::Accepted | AttemptResult::Broken => None,
+    }
+}
+
+/// The class that counts softly, now that the delivery goes on like this: only an end counts, so that one delivery is one bounce
+/// however often it was tried.
+pub(crate) const fn soft(ended: &Ended, next: &Next) -> Option<BounceClass> {
+    match next {
+        Next::Done(Outcome::Rejected | Outcome::Expired) => ended.soft,
+        Next::Done(Outcome::Accepted | Outcome::Withheld(_) | Outcome::Cancelled | Outcome::Assumed)
+        | Next::Later { .. } => None,
     }
 }
 
@@ -275,6 +300,30 @@ mod tests {
         let ended = of_failure(HOST, &failure(Stage::Auth, FailureKind::Refused(reply)));
         assert_eq!((ended.result, ended.suppress), (AttemptResult::Deferred, None));
         assert!(ended.text.contains("bad credentials"));
+    }
+
+    #[test]
+    fn only_the_end_of_a_delivery_counts_softly_and_only_what_is_about_the_recipient() {
+        let said = |stage: Stage, code: u16, text: &str| {
+            let reply = Reply { code, enhanced: None, lines: vec![text.into()] };
+            of_failure(HOST, &failure(stage, FailureKind::Refused(reply)))
+        };
+        let (rejected, expired) = (Next::Done(Outcome::Rejected), Next::Done(Outcome::Expired));
+        let full = Some(BounceClass::MailboxFull);
+        assert_eq!(soft(&said(Stage::Rcpt, 552, "mailbox full"), &rejected), full);
+        let later = said(Stage::Rcpt, 452, "mailbox full");
+        assert_eq!((later.result, soft(&later, &expired)), (AttemptResult::Deferred, full));
+        assert_eq!(soft(&later, &Next::Later { ready_at: 1 }), None, "it is tried again");
+        for about_us in [
+            said(Stage::Rcpt, 451, "greylisted, try again later"),
+            said(Stage::Mail, 421, "unusual rate of mail"),
+            said(Stage::Greeting, 554, "go away"),
+            Ended::broken(Stage::Connect, "silence"),
+            said(Stage::Rcpt, 550, "user unknown").not_believed(),
+            later.not_believed(),
+        ] {
+            assert_eq!((soft(&about_us, &expired), soft(&about_us, &rejected)), (None, None), "{}", about_us.text);
+        }
     }
 
     #[test]

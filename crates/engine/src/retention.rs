@@ -1,4 +1,5 @@
-//! What is thrown away when its time is over: ended sessions, stored answers of requests, old inquiries and alarms.
+//! What is thrown away when its time is over: ended sessions, stored answers of requests, old inquiries and alarms, ended
+//! suppressions and old counts of bounces.
 //!
 //! Works in small slices behind everything else.
 
@@ -37,8 +38,12 @@ async fn sweep(shared: &Shared) {
             Ok(n) => n,
             Err(error) => return shared.complain("delete old alarms", &error),
         };
-        deleted += answers + others + alarms;
-        if answers + others + alarms == 0 || !shared.is_running() {
+        let bounces = match shared.store.forget_bounces(SLICE).await {
+            Ok(n) => n,
+            Err(error) => return shared.complain("delete ended suppressions and old counts of bounces", &error),
+        };
+        deleted += answers + others + alarms + bounces;
+        if answers + others + alarms + bounces == 0 || !shared.is_running() {
             break;
         }
     }

@@ -138,6 +138,7 @@ fn accepted(delivery: DeliveryId, lease: &LaneLease, now: i64) -> Settle {
         }),
         next: Next::Done(Outcome::Accepted),
         suppress: None,
+        soft: None,
     }
 }
 

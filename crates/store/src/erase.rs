@@ -199,13 +199,14 @@ impl Store {
         self.put_suppression(tx, workspace, &new).await?;
         tx.execute(
             sql!(
-                "UPDATE suppression SET mailbox_norm = NULL, source = 'erasure', delivery_id = NULL \
+                "UPDATE suppression SET mailbox_norm = NULL, source = 'erasure', delivery_id = NULL, evidence = NULL \
                  WHERE workspace_id = $1 AND digest = $2"
             ),
             args![workspace, self.digest(&mailbox.normalised())],
         )
         .await?;
-        Ok(())
+        // After the deliveries lost their digest, so that nothing in the air counts any more.
+        self.forget_count(tx, workspace, &self.digest(&mailbox.normalised())).await
     }
 }
 

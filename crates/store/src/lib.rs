@@ -62,6 +62,7 @@ pub mod settle;
 pub mod setup;
 pub mod shaping;
 pub mod site;
+pub mod soft_bounce;
 pub mod steering;
 pub mod suppression;
 pub mod template;
@@ -140,5 +141,7 @@ mod race_tests;
 mod report_tests;
 #[cfg(test)]
 mod shaping_tests;
+#[cfg(test)]
+mod soft_bounce_tests;
 #[cfg(test)]
 mod store_tests;

@@ -153,7 +153,15 @@ impl<'s> Rig<'s> {
 
     pub(crate) fn word(&self, delivery: DeliveryId, next: Next) -> Settle {
         let (lane, lane_epoch) = self.lane_of(delivery);
-        Settle { delivery, lane, lane_epoch, attempt: Some(attempt(self.store.now())), next, suppress: None }
+        Settle {
+            delivery,
+            lane,
+            lane_epoch,
+            attempt: Some(attempt(self.store.now())),
+            next,
+            suppress: None,
+            soft: None,
+        }
     }
 
     pub(crate) async fn settle(&self, delivery: DeliveryId, next: Next) {

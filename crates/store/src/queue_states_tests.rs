@@ -58,7 +58,7 @@ async fn state_of(rig: &Rig<'_>, delivery: DeliveryId) -> QueueState {
 async fn take(rig: &mut Rig<'_>, delivery: DeliveryId, step: Step) {
     let settle = |rig: &Rig<'_>, next| {
         let (lane, lane_epoch) = rig.lane_of(delivery);
-        Settle { delivery, lane, lane_epoch, attempt: Some(attempt(rig.store.now())), next, suppress: None }
+        Settle { delivery, lane, lane_epoch, attempt: Some(attempt(rig.store.now())), next, suppress: None, soft: None }
     };
     match step {
         Step::Mark => {

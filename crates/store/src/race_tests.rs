@@ -103,6 +103,7 @@ async fn work(store: Store, node: Node, writer: QueueWriter) -> Vec<DeliveryId> 
                             attempt: Some(attempt(1)),
                             next: Next::Done(Outcome::Accepted),
                             suppress: None,
+                            soft: None,
                         };
                         if writer.settle(done).is_err() {
                             return granted;

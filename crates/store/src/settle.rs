@@ -22,6 +22,7 @@ use crate::event::NewEvent;
 use crate::lane::HeldLane;
 use crate::mark::Trial;
 use crate::node::Node;
+use crate::soft_bounce::{self, Bounced, Said};
 use crate::sql::{args, rows_json, sql};
 
 /// Longest stored text of a reply, in characters.
@@ -95,6 +96,8 @@ pub struct Settle {
     pub next: Next,
     /// The mailbox is proved dead in our own session.
     pub suppress: Option<SuppressionReason>,
+    /// It ended for a reason that counts softly: the class of what the host said.
+    pub soft: Option<BounceClass>,
 }
 
 /// A settle on its way, with the id of its attempt fixed, so that writing it twice is seen.
@@ -112,6 +115,8 @@ struct Present {
     doubt_epoch: Option<i64>,
     held: Option<String>,
     contact: Option<i64>,
+    /// The count of soft bounces of its mailbox, if there is one.
+    soft: Option<i64>,
 }
 
 impl Present {
@@ -170,6 +175,7 @@ struct Changes<'a> {
     later: Vec<NextRow<'a>>,
     done: Vec<NextRow<'a>>,
     suppress: Vec<(DeliveryId, SuppressionReason, SuppressionScope)>,
+    said: Said,
     events: Vec<NewEvent>,
 }
 
@@ -211,6 +217,16 @@ pub(crate) async fn settle(
         }
     }
     write(tx, node, &changes, now).await?;
+    let limited = soft_bounce::count(tx, &changes.said, now).await?;
+    for limited in limited {
+        // The event of its end came in this batch and knows whose it is.
+        let Some(end) = changes.events.iter().find(|event| event.delivery == Some(limited.delivery)) else { continue };
+        let data = json!({
+            "reason": SuppressionReason::BounceLimit.as_str(), "scope": limited.scope.as_str(), "bounces": limited.bounces,
+        });
+        let event = NewEvent { kind: EventKind::Suppressed, data: Some(data), ..end.clone() };
+        changes.events.push(event);
+    }
     Ok(Settled { events: changes.events, stale })
 }
 
@@ -240,8 +256,9 @@ async fn present(
     let rows: Vec<Present> = tx
         .one(
             sql!(
-                "SELECT {pack p.delivery_id, p.attempts, p.doubt_epoch, p.held_reason, p.contact_id} AS packed \
-                 FROM (SELECT q.delivery_id, q.attempts, q.doubt_epoch, q.held_reason, d.contact_id \
+                "SELECT {pack p.delivery_id, p.attempts, p.doubt_epoch, p.held_reason, p.contact_id, p.soft} AS packed \
+                 FROM (SELECT q.delivery_id, q.attempts, q.doubt_epoch, q.held_reason, d.contact_id, \
+                     (SELECT s.id FROM soft_bounce s WHERE s.workspace_id = d.workspace_id AND s.digest = d.digest) AS soft \
                    FROM {rows $1 (i bigint, l bigint, e bigint, a bigint)} r \
                    JOIN queue q ON q.delivery_id = r.i AND q.lane_id = r.l \
                    JOIN delivery d ON d.id = q.delivery_id \
@@ -264,7 +281,7 @@ fn collect<'a>(
     row: &Present,
     now: i64,
 ) {
-    let Settle { delivery, attempt, next, suppress, .. } = &pending.settle;
+    let Settle { delivery, attempt, next, suppress, soft, .. } = &pending.settle;
     let (workspace, campaign) = (lane.workspace(), lane.campaign());
     let made = row.attempts + i64::from(attempt.is_some());
     if row.state() == QueueState::InDoubt {
@@ -328,6 +345,16 @@ fn collect<'a>(
             }
             if let Some(reason) = outcome.reason() {
                 tally.add(workspace, campaign, &counter::withheld(reason), 1);
+            }
+            match (outcome.kind(), soft) {
+                (OutcomeKind::Accepted, _) => changes.said.cleared.extend(row.soft),
+                (OutcomeKind::Rejected | OutcomeKind::Expired, Some(class)) => {
+                    changes.said.growing.extend(row.soft);
+                    let t = attempt.as_ref().map_or(now, |a| a.at);
+                    changes.said.bounced.push(Bounced { i: delivery.get(), c: *class, t });
+                }
+                (OutcomeKind::Rejected | OutcomeKind::Expired, None)
+                | (OutcomeKind::Withheld | OutcomeKind::Cancelled | OutcomeKind::Assumed, _) => {}
             }
         }
     }
@@ -436,7 +463,8 @@ async fn write(tx: &mut Tx, node: Node, changes: &Changes<'_>, now: i64) -> Resu
                  SELECT $1, workspace_id, digest, mailbox_norm, NULL, $3, $4, 'session', $5, NULL, id \
                  FROM delivery WHERE id = $2 \
                  ON CONFLICT (workspace_id, digest, scope) DO UPDATE \
-                 SET reason = excluded.reason, since = excluded.since, until = NULL, delivery_id = excluded.delivery_id \
+                 SET reason = excluded.reason, source = excluded.source, since = excluded.since, until = NULL, \
+                   delivery_id = excluded.delivery_id, evidence = NULL \
                  WHERE suppression.until IS NOT NULL"
             ),
             // A delivery suppresses at most once, so its own number is free as an id of this table.

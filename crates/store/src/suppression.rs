@@ -2,6 +2,7 @@
 //!
 //! Must not know consent: an address can be suppressed and consented to at once, and the gate decides.
 
+use postrider_domain::bounce::soft::SoftEvidence;
 use postrider_domain::id::{DeliveryId, SuppressionId, WorkspaceId};
 use postrider_domain::suppression::{SuppressionReason, SuppressionScope};
 use postrider_mail::mailbox::{DomainName, Mailbox};
@@ -13,7 +14,7 @@ use crate::actor::Actor;
 use crate::db::{Lane, Tx};
 use crate::error::Result;
 use crate::page::{Page, PageRequest};
-use crate::read::{check_text, not_found, refused, word};
+use crate::read::{check_text, json_opt, not_found, refused, word};
 use crate::sql::{Row, args, sql};
 
 /// A suppression.
@@ -37,6 +38,8 @@ pub struct Suppression {
     pub until: Option<i64>,
     /// The delivery that proved it.
     pub delivery: Option<DeliveryId>,
+    /// The soft bounces by which a limit was reached.
+    pub evidence: Option<SoftEvidence>,
 }
 
 impl std::fmt::Debug for Suppression {
@@ -93,6 +96,7 @@ impl Suppression {
             since: row.int("since")?,
             until: row.int_opt("until")?,
             delivery: row.int_opt("delivery_id")?.map(DeliveryId),
+            evidence: json_opt(row, "evidence")?,
         })
     }
 }
@@ -103,6 +107,7 @@ const fn operator_may_lift(reason: SuppressionReason) -> bool {
         SuppressionReason::NoSuchMailbox
         | SuppressionReason::Disabled
         | SuppressionReason::BadDomain
+        | SuppressionReason::BounceLimit
         | SuppressionReason::Manual => true,
         SuppressionReason::Complaint | SuppressionReason::OptOut | SuppressionReason::Erased => false,
     }
@@ -150,14 +155,16 @@ impl Store {
         }
         let scope = new.scope.unwrap_or_else(|| new.reason.default_scope());
         let now = self.now();
-        // An expired one is made anew; one that only an erasure left keeps its digest-only form.
+        // An expired one is made anew, and one for good takes the place of one that would end by itself: what the person
+        // said must not end with what a mailbox did. One that only an erasure left keeps its digest-only form.
         let put = tx.execute(
             sql!(
                 "INSERT INTO suppression (id, workspace_id, digest, mailbox_norm, domain, reason, scope, source, since, until, \
                  delivery_id) SELECT $1, w.id, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM workspace w WHERE w.id = $2 \
                  ON CONFLICT (workspace_id, digest, scope) DO UPDATE SET mailbox_norm = excluded.mailbox_norm, \
                  reason = excluded.reason, source = excluded.source, since = excluded.since, until = excluded.until, \
-                 delivery_id = excluded.delivery_id WHERE suppression.until IS NOT NULL AND suppression.until <= $9"
+                 delivery_id = excluded.delivery_id, evidence = NULL \
+                 WHERE suppression.until IS NOT NULL AND (suppression.until <= $9 OR excluded.until IS NULL)"
             ),
             args![
                 SuppressionId(self.next_id()),
@@ -194,7 +201,7 @@ impl Store {
             .await?
             .opt(
                 sql!(
-                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id FROM suppression \
+                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id, {json evidence} AS evidence FROM suppression \
                      WHERE workspace_id = $1 AND id = $2"
                 ),
                 args![workspace, id],
@@ -209,6 +216,15 @@ impl Store {
     /// The workspace has no such suppression, or only the person can take it back.
     pub async fn lift_suppression(&self, workspace: WorkspaceId, by: &Actor, id: SuppressionId) -> Result<()> {
         let mut tx = self.begin(Lane::Web).await?;
+        // Its mailbox begins anew: one more bounce must not suppress it again. The count first, as those who settle do.
+        tx.execute(
+            sql!(
+                "DELETE FROM soft_bounce WHERE workspace_id = $1 \
+                 AND digest = (SELECT digest FROM suppression WHERE workspace_id = $1 AND id = $2)"
+            ),
+            args![workspace, id],
+        )
+        .await?;
         let row = tx
             .opt(
                 sql!("SELECT reason FROM suppression WHERE workspace_id = $1 AND id = $2 {for_update}"),
@@ -250,7 +266,7 @@ impl Store {
             .await?
             .all(
                 sql!(
-                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id FROM suppression \
+                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id, {json evidence} AS evidence FROM suppression \
                      WHERE workspace_id = $1 AND (digest = $2 OR digest = $3) AND (until IS NULL OR until > $4) ORDER BY id"
                 ),
                 args![
@@ -285,7 +301,7 @@ impl Store {
                     reader
                         .all(
                             sql!(
-                                "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
+                                "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id, {json evidence} AS evidence \
                              FROM suppression WHERE workspace_id = $1 AND (digest = $2 OR digest = $3) AND id + 0 < $4 \
                              AND (CAST($5 AS TEXT) IS NULL OR reason = $5) ORDER BY id + 0 DESC LIMIT $6"
                             ),
@@ -305,7 +321,7 @@ impl Store {
                         None => reader
                             .all(
                                 sql!(
-                                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
+                                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id, {json evidence} AS evidence \
                                  FROM suppression WHERE workspace_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
                                 ),
                                 args![workspace, before, limit + 1],
@@ -314,7 +330,7 @@ impl Store {
                         Some(reason) => reader
                             .all(
                                 sql!(
-                                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id \
+                                    "SELECT id, mailbox_norm, domain, reason, scope, source, since, until, delivery_id, {json evidence} AS evidence \
                                  FROM suppression WHERE workspace_id = $1 AND reason = $2 AND id < $3 \
                                  ORDER BY id DESC LIMIT $4"
                                 ),

@@ -136,6 +136,7 @@ impl QueueWriter {
             attempt: None,
             next: Next::Done(Outcome::Withheld(reason)),
             suppress: None,
+            soft: None,
         })
     }
 

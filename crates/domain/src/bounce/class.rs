@@ -144,7 +144,7 @@ impl BounceClass {
             BounceClass::AutoReply => ("C18", A::Recipient, Q::None, Q::None),
             BounceClass::Complaint => ("C19", A::Recipient, Q::SuppressMailbox, Q::SuppressMailbox),
             BounceClass::Unsubscribe => ("C20", A::Recipient, Q::SuppressMailbox, Q::SuppressMailbox),
-            BounceClass::Unknown => ("C21", A::Unknown, Q::Retry, Q::CountSoft),
+            BounceClass::Unknown => ("C21", A::Unknown, Q::Retry, Q::None),
         };
         let hard = matches!(self, BounceClass::InvalidRecipient | BounceClass::MovedRecipient | BounceClass::BadDomain);
         let try_again = matches!(self, BounceClass::RateLimited | BounceClass::TooMany);

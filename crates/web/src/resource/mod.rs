@@ -5,6 +5,7 @@ mod alarm;
 mod audit;
 mod blocks;
 mod bounce_rules;
+mod bounce_settings;
 mod campaign;
 mod campaign_action;
 mod campaign_figures;
@@ -67,6 +68,7 @@ pub fn routes(api: &mut Api) {
     egress::routes(api);
     queue::routes(api);
     bounce_rules::routes(api);
+    bounce_settings::routes(api);
     steering::routes(api);
     tls::routes(api);
     certificate::routes(api);

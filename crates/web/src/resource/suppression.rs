@@ -4,7 +4,9 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_domain::access::Scope;
-use postrider_domain::id::{DeliveryId, SuppressionId};
+use postrider_domain::bounce::BounceClass;
+use postrider_domain::bounce::soft::SoftEvidence;
+use postrider_domain::id::{CampaignId, DeliveryId, SuppressionId};
 use postrider_domain::suppression::{SuppressionReason, SuppressionScope};
 use postrider_mail::mailbox::DomainName;
 use postrider_store::suppression::{NewSuppression, Suppression, SuppressionFilter, Whom};
@@ -38,7 +40,7 @@ pub fn routes(api: &mut Api) {
         "/api/v1/suppressions",
         write,
         Op::new("suppressions", "suppress", "Suppress a mailbox or a domain")
-            .about("One that is in force already stays as it is.")
+            .about("One that is in force already stays as it is, unless it would end by itself and the new one is for good.")
             .takes::<SuppressionInput>(json!({ "mailbox": "dario@example.org", "source": "asked by phone" }))
             .gives::<SuppressionView>(201, "The suppression now in force.")
             .retry(Retry::Replay),
@@ -56,7 +58,10 @@ pub fn routes(api: &mut Api) {
         "/api/v1/suppressions/{suppression}",
         write,
         Op::new("suppressions", "lift_suppression", "Lift a suppression")
-            .about("Only faults of the mailbox and manual ones: what the person said only the person takes back.")
+            .about(
+                "Only faults of the mailbox, bounce limits and manual ones: what the person said only the person takes back. \
+                 Soft bounces of the mailbox are counted from nothing then.",
+            )
             .gives_nothing("It is lifted."),
         lift,
     );
@@ -117,14 +122,46 @@ struct SuppressionView {
     since: Time,
     /// Until when; null: for good.
     until: Option<Time>,
-    /// The delivery that proved it.
+    /// The delivery that proved it; of a bounce limit the last one.
     #[schema(value_type = Option<s::DeliveryId>)]
     delivery: Option<DeliveryId>,
+    /// Why a bounce limit was reached, in one sentence; null for other reasons.
+    because: Option<String>,
+    /// The bounces by which a bounce limit was reached, the first fifty.
+    bounces: Vec<CountedBounceView>,
+}
+
+/// A soft bounce that was counted.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct CountedBounceView {
+    /// The delivery.
+    #[schema(value_type = s::DeliveryId)]
+    delivery: DeliveryId,
+    /// Its campaign; null for a single message.
+    #[schema(value_type = Option<s::CampaignId>)]
+    campaign: Option<CampaignId>,
+    /// What the host said.
+    #[schema(value_type = s::BounceClass)]
+    class: BounceClass,
+    /// When.
+    at: Time,
 }
 
 impl From<Suppression> for SuppressionView {
     fn from(s: Suppression) -> SuppressionView {
+        let trail = s.evidence.as_ref().map_or(&[][..], |evidence| &evidence.trail);
+        let bounces = trail
+            .iter()
+            .map(|bounce| CountedBounceView {
+                delivery: bounce.delivery(),
+                campaign: bounce.campaign(),
+                class: bounce.class(),
+                at: Time(bounce.at()),
+            })
+            .collect();
         SuppressionView {
+            because: s.evidence.as_ref().map(SoftEvidence::sentence),
+            bounces,
             id: s.id,
             mailbox: s.mailbox,
             domain: s.domain,
@@ -187,4 +224,36 @@ async fn get(
 async fn lift(State(web): State<Web>, caller: Caller, Path(id): Path<SuppressionId>) -> Result<StatusCode, Problem> {
     web.store().lift_suppression(caller.workspace, &caller.actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_domain::bounce::soft::{SoftBounce, SoftCount, SoftLimit};
+
+    use super::*;
+
+    #[test]
+    fn a_bounce_limit_names_its_reason_its_deliveries_and_its_campaigns() {
+        let shown = serde_json::to_value(SuppressionView::from(Suppression {
+            id: SuppressionId(1),
+            mailbox: Some("ann@example.org".into()),
+            domain: None,
+            reason: SuppressionReason::BounceLimit,
+            scope: SuppressionScope::Marketing,
+            source: "session".into(),
+            since: 0,
+            until: Some(1),
+            delivery: Some(DeliveryId(2)),
+            evidence: Some(SoftEvidence {
+                limit: SoftLimit::ManyBounces,
+                count: SoftCount { bounces: 1, campaigns: 1, first_at: 0, last_at: 0 },
+                trail: vec![SoftBounce(2, Some(3), BounceClass::MailboxFull, 0)],
+            }),
+        }))
+        .unwrap();
+        assert_eq!((&shown["reason"], &shown["bounces"][0]["class"]), (&json!("bounce_limit"), &json!("mailbox_full")));
+        assert_eq!(shown["bounces"][0]["delivery"], json!(DeliveryId(2)));
+        assert_eq!(shown["bounces"][0]["campaign"], json!(CampaignId(3)));
+        assert!(shown["because"].as_str().unwrap().starts_with("1 soft bounces (1 × mailbox_full)"), "{shown}");
+    }
 }

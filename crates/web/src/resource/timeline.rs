@@ -71,7 +71,8 @@ impl From<TimelineEntry> for TimelineView {
                 "suppressed",
                 json!({
                     "id": suppression.id, "reason": suppression.reason, "scope": suppression.scope,
-                    "source": suppression.source, "domain": suppression.domain, "until": suppression.until.map(Time)
+                    "source": suppression.source, "domain": suppression.domain, "until": suppression.until.map(Time),
+                    "because": suppression.evidence.as_ref().map(|evidence| evidence.sentence())
                 }),
             ),
             TimelineEntry::Delivery { row } => ("delivery", json!(DeliveryView::from(row))),

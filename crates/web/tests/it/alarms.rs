@@ -146,3 +146,32 @@ async fn bounce_rules_are_set_only_when_they_do_what_they_say() {
         delete().await.problem(404, "again");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_bounces_are_numbers_that_make_sense_and_lie_in_the_audit() {
+    for world in both("bounce_settings").await {
+        let put =
+            async |body: Value| world.call(Method::PUT, "/api/v1/bounce-settings", &world.ours.key, Some(&body)).await;
+        let first = world.get("/api/v1/bounce-settings").await.good("settings");
+        let usual = json!({
+            "enabled": true, "bounces": 5, "campaigns": 3, "days": 14, "weeks": 7, "tries": 3, "suppress_days": 90, "scope": "marketing"
+        });
+        assert_eq!(first, usual);
+        for bad in
+            [json!({ "bounces": 0 }), json!({ "suppress_days": 0 }), json!({ "scope": "nobody" }), json!({ "day": 3 })]
+        {
+            put(bad.clone()).await.problem(422, &bad.to_string());
+        }
+        let problem = put(json!({ "weeks": 200 })).await.problem(422, "weeks");
+        assert!(problem["detail"].as_str().unwrap().contains("`weeks` must be from 1 to 104"), "{problem}");
+        let set = put(json!({ "bounces": 3, "suppress_days": null, "scope": "all" })).await.good("put");
+        assert_eq!((&set["bounces"], &set["suppress_days"], &set["campaigns"]), (&json!(3), &Value::Null, &json!(3)));
+        assert_eq!(world.get("/api/v1/bounce-settings").await.good("settings"), set);
+        let theirs = world.call(Method::GET, "/api/v1/bounce-settings", &world.theirs.key, None).await.good("theirs");
+        assert_eq!(theirs, usual);
+        let audit = world.get("/api/v1/audit?action=bounce_settings.").await.good("audit");
+        assert_eq!(audit["items"].as_array().unwrap().len(), 1);
+        let shown = world.get(&format!("/api/v1/suppressions/{}", world.id("suppression"))).await.good("suppression");
+        assert_eq!((&shown["because"], &shown["bounces"]), (&Value::Null, &json!([])));
+    }
+}
