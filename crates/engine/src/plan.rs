@@ -87,6 +87,16 @@ pub(crate) enum Source {
     Egress(SourceId),
 }
 
+impl Source {
+    /// As rules of the queue name it: all hosts of a smarthost are its route.
+    pub(crate) fn rule_name(&self) -> String {
+        match self {
+            Source::Host(route, _) => route.to_string(),
+            Source::Direct | Source::Route(_) | Source::Egress(_) => self.to_string(),
+        }
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

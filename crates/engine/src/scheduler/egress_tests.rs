@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use postrider_domain::egress::{Member, PoolChoice, PoolRule, PoolSettings, SourceSettings, SourceState};
-use postrider_domain::id::{CampaignId, LaneId, PoolId, SourceId, WorkspaceId};
+use postrider_domain::id::{CampaignId, LaneId, PoolId, QueueRuleId, RouteId, SourceId, WorkspaceId};
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::route::{RelayHost, RouteKind, RouteSettings};
 use postrider_domain::shaping::HoldReason;
+use postrider_domain::steering::{SteerAction, SteerRule, SteerScope};
 use postrider_domain::stream::Stream;
 use postrider_domain::warmup::{DAY_MS, DEFAULT_PLAN, WarmState, WarmUp};
 use postrider_store::lane::LaneLease;
@@ -526,4 +527,46 @@ fn transactional_mail_of_anybody_passes_campaigns_and_leaves_others_theirs() {
     let at: Vec<i64> = node.sent.iter().filter(|(_, _, lane)| *lane == codes).map(|(at, ..)| at - from).collect();
     assert_eq!(at.len(), 20);
     assert!(*at.last().unwrap() <= 4_000 + 1_700, "{at:?}");
+}
+
+#[test]
+fn the_route_of_a_smarthost_names_all_its_hosts_in_a_rule() {
+    let settings = RouteSettings {
+        kind: RouteKind::Smarthost,
+        hosts: vec![relay("a.test", 0, 1, 0), relay("b.test", 0, 1, 0)],
+        ..RouteSettings::default()
+    };
+    let mut node = Node::new(EgressNews::default());
+    let plan = plan(1, Some(1), &settings);
+    let lane = node.lane(&plan, 10);
+    let rule = |action, source: String| SteerRule {
+        id: QueueRuleId(1),
+        workspace: None,
+        action,
+        scope: SteerScope { source: Some(source), ..SteerScope::default() },
+        pace: None,
+        connections: None,
+        route: None,
+        text: String::new(),
+        reason: "why".into(),
+        by: "Ann".into(),
+        since: 0,
+        until: None,
+        last: None,
+        swept: false,
+    };
+    let route = plan.route.id;
+    for (source, concerned) in [(route.to_string(), true), (RouteId(route.get() + 1).to_string(), false)] {
+        node.state.steering.set(1, vec![rule(SteerAction::Suspend, source.clone())], 1);
+        node.state.steer_lane(lane);
+        let entry = &node.state.lanes[&lane];
+        assert_eq!(entry.places.len(), 2);
+        assert!(entry.places.iter().all(|place| entry.shut_at(place, 0).is_some() == concerned), "{source}");
+        // What holds is asked of the whole lane, when its rows are read.
+        node.state.steering.set(2, vec![rule(SteerAction::Hold, source.clone())], 1);
+        node.state.steer_lane(lane);
+        let rows = vec![row(99, &plan)];
+        let held = node.state.steering.sift(&node.state.lanes[&lane], rows, 0).hold;
+        assert_eq!(!held.is_empty(), concerned, "{source}");
+    }
 }

@@ -43,7 +43,7 @@ pub(super) struct SiteSpeed {
 
 impl SiteSpeed {
     fn is_for(&self, source: &Source, site: &str) -> bool {
-        self.site == site && self.source.as_ref().is_none_or(|named| *named == source.to_string())
+        self.site == site && self.source.as_ref().is_none_or(|named| *named == source.rule_name())
     }
 }
 

@@ -177,7 +177,7 @@ impl Steering {
         if lane.steer.is_plain() {
             return Some(wanted);
         }
-        let source = place.source.to_string();
+        let source = place.source.rule_name();
         let others = (0..lane.buffer.len().min(LOOK_AT)).filter(|at| *at != wanted);
         for at in std::iter::once(wanted).chain(others) {
             let Some(row) = lane.buffer.get(at).filter(|row| lane.fits(place, row)) else { continue };
@@ -232,7 +232,7 @@ impl Steering {
         if lane.steer.speeds.is_empty() {
             return;
         }
-        let source = place.source.to_string();
+        let source = place.source.rule_name();
         for rule in &lane.steer.speeds {
             if rule.concerns(&facts(lane, Some(&source), Some(self.one(row)))) != Concern::No
                 && let Some(pace) = self.paces.get_mut(&rule.id)
@@ -242,7 +242,8 @@ impl Steering {
         }
     }
 
-    fn set(&mut self, generation: i64, rules: Vec<SteerRule>, nodes: usize) {
+    /// Takes over the rules, and each node its share of their speeds.
+    pub(super) fn set(&mut self, generation: i64, rules: Vec<SteerRule>, nodes: usize) {
         self.generation = Some(generation);
         self.needs_senders = rules.iter().any(|rule| rule.scope.sending_domain.is_some());
         if !self.needs_senders {
@@ -285,9 +286,9 @@ impl Steering {
 
     /// What the rules mean for a lane.
     fn of_lane(&self, lane: &LaneEntry) -> LaneSteer {
-        let mut sources = lane.places.iter().map(|place| &place.source);
+        let mut sources = lane.places.iter().map(|place| place.source.rule_name());
         let first = sources.next();
-        let source = first.filter(|first| sources.all(|other| other == *first)).map(ToString::to_string);
+        let source = first.filter(|first| sources.all(|other| other == *first));
         let facts = facts(lane, source.as_deref(), None);
         let mut steer = LaneSteer::default();
         for rule in &self.rules {
@@ -340,7 +341,7 @@ impl LaneEntry {
         if rule.is_some() || self.steer.by_place.is_empty() {
             return rule;
         }
-        let source = place.source.to_string();
+        let source = place.source.rule_name();
         let facts = facts(self, Some(&source), None);
         self.steer
             .by_place
