@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// The queue.
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
-    /// Where mail waits or is on its way: each source and site.
+    /// Where mail waits or is on its way: each site, with its sources beneath.
     List,
     /// What happened to one delivery, or to the deliveries of a message, and what holds it back.
     Show {
@@ -344,39 +344,59 @@ async fn rules(client: &Client, show: Show, past: bool) -> anyhow::Result<()> {
     .await
 }
 
-/// Each source and site.
+/// Each site, with its sources beneath.
 async fn list(client: &Client, show: Show) -> anyhow::Result<()> {
     let sites = Value::Array(all(client, "/api/v1/queue/sites").await?);
-    show.print(&sites, |sites| {
-        let rows: Vec<&Value> = sites.as_array().into_iter().flatten().collect();
-        if rows.is_empty() {
-            return "nothing waits, and nothing is on its way".to_owned();
-        }
-        let cells: Vec<Vec<String>> = rows
-            .iter()
-            .map(|r| {
-                let more = if r["more"] == true { "+" } else { "" };
-                let allowed = |field: &str| if r[field].is_null() { "-".to_owned() } else { table::text(r, field) };
-                let flow = r["flows"].as_array().into_iter().flatten().find_map(|f| f["hold"]["sentence"].as_str());
-                let why = r["hold"]["sentence"].as_str().or(flow).unwrap_or_default();
-                vec![
-                    table::text(r, "source"),
-                    table::text(r, "site"),
-                    format!("{}{more}", r["ready"]),
-                    table::text(r, "claimed"),
-                    table::text(r, "held"),
-                    format!("{} of {}", table::text(r, "connections"), allowed("connections_allowed")),
-                    format!("{} of {}", table::text(r, "rate"), allowed("rate_allowed")),
-                    table::plain(r["replies"][0]["text"].as_str().unwrap_or_default(), 60),
-                    table::plain(why, 160),
-                ]
-            })
-            .collect();
-        let headings =
-            ["source", "site", "ready", "in the air", "held", "connections", "rate/s", "last reply", "waits for"];
-        table::table(&headings, &cells)
-    });
+    show.print(&sites, sites_table);
     Ok(())
+}
+
+/// A line for each site; where mail leaves by several sources, a line for each of them follows. What waits is the site's.
+fn sites_table(sites: &Value) -> String {
+    let rows: Vec<&Value> = sites.as_array().into_iter().flatten().collect();
+    if rows.is_empty() {
+        return "nothing waits, and nothing is on its way".to_owned();
+    }
+    let allowed = |r: &Value, field: &str| if r[field].is_null() { "-".to_owned() } else { table::text(r, field) };
+    let flows = |r: &Value| {
+        vec![
+            format!("{} of {}", table::text(r, "connections"), allowed(r, "connections_allowed")),
+            format!("{} of {}", table::text(r, "rate"), allowed(r, "rate_allowed")),
+        ]
+    };
+    let reply = |sources: &[Value]| {
+        let newest = sources.iter().flat_map(|s| s["replies"].as_array().into_iter().flatten());
+        let newest = newest.max_by_key(|reply| reply["at"].as_str().unwrap_or_default());
+        newest.map_or(String::new(), |reply| table::plain(reply["text"].as_str().unwrap_or_default(), 60))
+    };
+    let why = |r: &Value| {
+        let flow = r["flows"].as_array().into_iter().flatten().find_map(|f| f["hold"]["sentence"].as_str());
+        table::plain(r["hold"]["sentence"].as_str().or(flow).unwrap_or_default(), 160)
+    };
+    let mut cells: Vec<Vec<String>> = Vec::new();
+    for r in rows {
+        let sources = r["sources"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let source = match sources {
+            [one] => table::text(one, "source"),
+            several => format!("{} sources", several.len()),
+        };
+        let more = if r["more"] == true { "+" } else { "" };
+        let mut line = vec![table::text(r, "site"), source, format!("{}{more}", r["ready"])];
+        line.extend([table::text(r, "claimed"), table::text(r, "held")]);
+        line.extend(flows(r));
+        line.extend([reply(sources), why(r)]);
+        cells.push(line);
+        for s in sources.iter().filter(|_| sources.len() > 1) {
+            let mut line = vec![String::new(), format!("  {}", table::text(s, "source"))];
+            line.extend([String::new(), String::new(), String::new()]);
+            line.extend(flows(s));
+            line.extend([reply(std::slice::from_ref(s)), why(s)]);
+            cells.push(line);
+        }
+    }
+    let headings =
+        ["site", "source", "ready", "in the air", "held", "connections", "rate/s", "last reply", "waits for"];
+    table::table(&headings, &cells)
 }
 
 /// One delivery, or those of a message: what happened, in its order, and what holds it back.
@@ -431,6 +451,29 @@ fn timeline(one: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_site_with_several_sources_says_once_what_waits() {
+        let source = |name: &str, text: &str, at: &str| {
+            json!({ "source": name, "connections": 1, "connections_allowed": 2, "rate": 0.5, "rate_allowed": null,
+                "replies": [{ "at": at, "text": text, "times": 1 }], "hold": null })
+        };
+        let site = |sources: Value| {
+            json!({ "site": "google", "ready": 7, "more": true, "claimed": 3, "held": 0, "connections": 2,
+                "connections_allowed": 4, "rate": 1.0, "rate_allowed": null, "hold": null, "flows": [], "sources": sources })
+        };
+        let two = json!([source("src_1", "421 old", "2026-01-01"), source("src_2", "421 new", "2026-01-02")]);
+        let shown = sites_table(&json!([site(two)]));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 4, "{shown}");
+        assert!(lines[1].starts_with("google") && lines[1].contains("2 sources") && lines[1].contains("7+"), "{shown}");
+        assert!(lines[1].contains("421 new") && lines[1].contains("2 of 4"), "{shown}");
+        assert!(lines[2].contains("  src_1") && lines[2].contains("421 old") && !lines[2].contains('7'), "{shown}");
+        let one = sites_table(&json!([site(json!([source("direct", "421 x", "2026-01-01")]))]));
+        assert_eq!(one.lines().count(), 2, "{one}");
+        assert!(one.contains("direct"), "{one}");
+        assert!(sites_table(&json!([])).contains("nothing waits"));
+    }
 
     #[test]
     fn times_are_read_as_people_write_them() {

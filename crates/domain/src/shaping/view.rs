@@ -55,11 +55,11 @@ pub struct FlowView {
     pub stream: Stream,
     /// The site by which its lanes are known; `unresolved` behind a smarthost.
     pub lane_site: String,
-    /// Ready, as far as they are in memory.
+    /// Ready, as far as they are in memory. What may leave by several sources is counted at one of them only.
     pub ready: usize,
     /// Whether there are more of them than that.
     pub more: bool,
-    /// Handed out to connections.
+    /// Handed out to connections; counted as `ready` is.
     pub claimed: usize,
     /// What holds them back.
     pub hold: Option<Hold>,

@@ -530,6 +530,25 @@ fn transactional_mail_of_anybody_passes_campaigns_and_leaves_others_theirs() {
 }
 
 #[test]
+fn what_may_leave_by_several_sources_is_told_once() {
+    let mut node = Node::new(news(&[1, 1, 1]));
+    let one = plan(1, Some(1), &pooled(0));
+    let lane = node.lane(&one, 30);
+    node.lane(&plan(1, None, &pooled(0)), 12);
+    node.fill();
+    let air = &mut node.state.lanes.get_mut(&lane).unwrap().air;
+    air.extend([1, 2, 3].map(postrider_domain::id::DeliveryId));
+    let views = node.state.views(0, 0);
+    let sources: Vec<&str> = views.iter().map(|v| v.source.as_str()).collect();
+    assert_eq!(sources, ["src_0000000000001", "src_0000000000002", "src_0000000000003"], "each is shown");
+    let sum = |of: fn(&postrider_domain::shaping::FlowView) -> usize| {
+        views.iter().flat_map(|v| &v.flows).map(of).sum::<usize>()
+    };
+    assert_eq!((sum(|f| f.ready), sum(|f| f.claimed)), (42, 3));
+    assert!(views.iter().all(|v| v.flows.len() == 2), "and what leaves by it");
+}
+
+#[test]
 fn the_route_of_a_smarthost_names_all_its_hosts_in_a_rule() {
     let settings = RouteSettings {
         kind: RouteKind::Smarthost,

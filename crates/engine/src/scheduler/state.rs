@@ -556,14 +556,17 @@ impl State {
     /// What people see of each source × site, the busiest ones first.
     pub(super) fn views(&mut self, now: i64, monotonic: i64) -> Vec<SiteView> {
         let mut flows: HashMap<u32, Vec<FlowView>> = HashMap::new();
+        // A lane may leave by several sources and is none's before the hand-out: it is counted at the first one only, so
+        // that the figures of a site add up.
+        let mut counted: HashSet<LaneId> = HashSet::new();
         let egress: HashMap<u32, Hold> =
             self.spots.iter().filter_map(|(p, s)| Some((s.site, self.egress_hold(p, s, now)?))).collect();
         for (place, flow) in self.flows() {
             let hold = self.flow_hold(&place, flow, now, monotonic);
             let Some(spot) = self.spots.get(&place) else { continue };
-            let lanes = spot.lanes.get(&flow).into_iter().flatten().filter_map(|id| self.lanes.get(id));
+            let lanes = spot.lanes.get(&flow).into_iter().flatten().filter_map(|id| Some((*id, self.lanes.get(id)?)));
             let mut by_site: BTreeMap<&str, FlowView> = BTreeMap::new();
-            for lane in lanes {
+            for (id, lane) in lanes {
                 let view = by_site.entry(&lane.lease.site).or_insert_with(|| FlowView {
                     workspace: lane.plan.workspace,
                     campaign: lane.plan.campaign,
@@ -574,9 +577,11 @@ impl State {
                     claimed: 0,
                     hold: hold.clone(),
                 });
-                view.ready += lane.buffer.len();
-                view.more |= lane.more;
-                view.claimed += lane.air.len();
+                if counted.insert(id) {
+                    view.ready += lane.buffer.len();
+                    view.more |= lane.more;
+                    view.claimed += lane.air.len();
+                }
                 if view.hold.is_none() {
                     view.hold = lane.kept_back_at(&place, now).map(SteerRule::hold);
                 }
@@ -606,7 +611,13 @@ impl State {
                 flows,
             });
         }
-        let load = |v: &SiteView| v.flows.iter().map(|f| f.ready + f.claimed).sum::<usize>();
+        // All sources of a site together, so that what is cut off at the end are whole sites, but for the last one.
+        let mut loads: HashMap<String, usize> = HashMap::new();
+        for view in &views {
+            *loads.entry(view.site.clone()).or_default() +=
+                view.flows.iter().map(|f| f.ready + f.claimed).sum::<usize>();
+        }
+        let load = |v: &SiteView| loads.get(&v.site).copied().unwrap_or(0);
         views.sort_by(|a, b| load(b).cmp(&load(a)).then_with(|| (&a.site, &a.source).cmp(&(&b.site, &b.source))));
         views.truncate(TOLD);
         views

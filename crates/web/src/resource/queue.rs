@@ -1,13 +1,14 @@
-//! The queue as it is now: each source × site with its limits and what holds it back; and the limits of sites.
+//! The queue as it is now: each site with its sources, limits and what holds it back; and the limits of sites.
+
+mod by_site;
 
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use postrider_domain::access::Scope;
-use postrider_domain::id::{CampaignId, WorkspaceId};
-use postrider_domain::shaping::{FlowView, Hold, Limits, Profiles, ReplyView, SiteSettings, SiteView, TlsDemand};
+use postrider_domain::id::CampaignId;
+use postrider_domain::shaping::{Hold, Limits, Profiles, SiteSettings, TlsDemand};
 use postrider_domain::stream::Stream;
 use postrider_store::shaping::SiteOverride;
-use postrider_store::steering::HeldSeen;
 use serde_json::json;
 
 use crate::Web;
@@ -29,9 +30,10 @@ pub fn routes(api: &mut Api) {
         read,
         Op::new("queue", "queue_sites", "Where the mail of the workspace waits or is on its way")
             .about(
-                "One row for each node, source and site, as it was about a second ago; the busiest ones of each node.",
+                "One row for each site, as it was about a second ago, with the sources of each node beneath; the busiest ones of \
+                 each node.",
             )
-            .gives_list::<SiteRow>("Sources and sites."),
+            .gives_list::<SiteRow>("Sites."),
         sites,
     );
     api.add(
@@ -120,15 +122,9 @@ impl From<Hold> for HoldView {
     }
 }
 
-/// A source × site.
+/// A site, with the sources by which its mail leaves.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 struct SiteRow {
-    /// The node.
-    node: i64,
-    /// When the node told this.
-    at: Time,
-    /// The egress source: `direct`, or the route of a smarthost.
-    source: String,
     /// The site.
     site: String,
     /// Whether the workspace has limits of its own there.
@@ -139,8 +135,34 @@ struct SiteRow {
     more: bool,
     /// Messages of the workspace handed out to connections.
     claimed: usize,
-    /// Messages of the workspace that are held, from whatever source they leave; no more than 10,000 of a flow are counted.
+    /// Messages of the workspace that are held; no more than 10,000 of a flow are counted.
     held: i64,
+    /// Connections open or being opened, of all sources.
+    connections: usize,
+    /// Connections that there may be now, of all sources; null when one of them is limited only by its routes.
+    connections_allowed: Option<u32>,
+    /// Messages accepted per second, over the last ten seconds, of all sources.
+    rate: f64,
+    /// Messages per second that may go now, of all sources; null when one of them has no limit.
+    rate_allowed: Option<f64>,
+    /// What holds back all sources; null when one of them is free.
+    #[schema(value_type = Option<HoldView>)]
+    hold: Option<HoldView>,
+    /// The campaigns and streams of the workspace there.
+    flows: Vec<FlowRow>,
+    /// From where they leave: a message has no source before it is handed out, so what waits is not told by source.
+    sources: Vec<SiteSource>,
+}
+
+/// A source at a site, on one node.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct SiteSource {
+    /// The node.
+    node: i64,
+    /// When the node told this.
+    at: Time,
+    /// `direct`, the route of a smarthost or one of its hosts, or an egress source.
+    source: String,
     /// Connections open or being opened.
     connections: usize,
     /// Connections that there may be now; null when only the routes limit them.
@@ -153,11 +175,9 @@ struct SiteRow {
     per_connection: Option<u32>,
     /// What the site refused last, the newest first.
     replies: Vec<ReplyRow>,
-    /// What holds back the site; null when nothing does.
+    /// What holds back this source; null when nothing does.
     #[schema(value_type = Option<HoldView>)]
     hold: Option<HoldView>,
-    /// The campaigns and streams of the workspace there.
-    flows: Vec<FlowRow>,
 }
 
 /// A reply of a site.
@@ -182,57 +202,15 @@ struct FlowRow {
     stream: Stream,
     /// Ready, as far as they are in memory.
     ready: usize,
+    /// Whether there are more of them than that.
+    more: bool,
     /// Handed out to connections.
     claimed: usize,
-    /// Held, from whatever source they leave; no more than 10,000 are counted.
+    /// Held; no more than 10,000 of a lane are counted.
     held: i64,
     /// What holds them back; null when nothing does.
     #[schema(value_type = Option<HoldView>)]
     hold: Option<HoldView>,
-}
-
-fn row(node: i64, at: i64, view: SiteView, workspace: WorkspaceId, held: &[HeldSeen]) -> Option<SiteRow> {
-    let mine: Vec<_> = view.flows.into_iter().filter(|f| f.workspace == workspace).collect();
-    if mine.is_empty() {
-        return None;
-    }
-    let held_of = |f: &FlowView| -> i64 {
-        let same = |h: &&HeldSeen| h.campaign == f.campaign && h.stream == f.stream && h.site == f.lane_site;
-        held.iter().filter(same).map(|h| h.deliveries).sum()
-    };
-    Some(SiteRow {
-        held: mine.iter().map(held_of).sum(),
-        node,
-        at: Time(at),
-        source: view.source,
-        site: view.site,
-        own_limits: view.own.is_some(),
-        ready: mine.iter().map(|f| f.ready).sum(),
-        more: mine.iter().any(|f| f.more),
-        claimed: mine.iter().map(|f| f.claimed).sum(),
-        connections: view.connections,
-        connections_allowed: view.connections_allowed,
-        rate: view.rate,
-        rate_allowed: view.rate_allowed,
-        per_connection: view.per_connection,
-        replies: view
-            .replies
-            .into_iter()
-            .map(|ReplyView { at, text, times }| ReplyRow { at: Time(at), text, times })
-            .collect(),
-        hold: view.hold.map(HoldView::from),
-        flows: mine
-            .into_iter()
-            .map(|f| FlowRow {
-                held: held_of(&f),
-                campaign: f.campaign,
-                stream: f.stream,
-                ready: f.ready,
-                claimed: f.claimed,
-                hold: f.hold.map(HoldView::from),
-            })
-            .collect(),
-    })
 }
 
 /// Limits that the workspace sets for a site; what is null or absent stays as in the profile.
@@ -356,13 +334,7 @@ fn counted(site: String, limits: &Limits, without_rules: Vec<String>) -> LimitsI
 async fn sites(State(web): State<Web>, caller: Caller) -> Listed<SiteRow> {
     let told = web.store().told_sites().await?;
     let held = web.store().held_by_flow(caller.workspace).await?;
-    let rows = told.into_iter().flat_map(|node| {
-        node.sites
-            .into_iter()
-            .filter_map(|view| row(node.node, node.at, view, caller.workspace, &held))
-            .collect::<Vec<_>>()
-    });
-    Ok(whole(rows.collect::<Vec<_>>()))
+    Ok(whole(by_site::rows(told, caller.workspace, &held)))
 }
 
 async fn list(State(web): State<Web>, caller: Caller) -> Listed<LimitsView> {

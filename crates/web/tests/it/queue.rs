@@ -69,6 +69,63 @@ fn view(workspace: WorkspaceId, hold: &Hold) -> SiteView {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_told_once_with_its_sources_beneath_and_figures_that_add_up() {
+    for world in both("queue_sums").await {
+        let node = world.store().register_node().await.unwrap();
+        let stop = Hold { since: Some(0), until: Some(600_000), ..Hold::of(HoldReason::Stop) };
+        let rule = Hold { detail: "suspended by Ann: listed".into(), ..Hold::of(HoldReason::Rule) };
+        let ours = world.workspace();
+        let at = |source: &str, stopped: Option<&Hold>, flow: Option<&Hold>, ready: usize| {
+            let mut view = view(ours, &stop);
+            view.source = source.into();
+            view.hold = stopped.cloned();
+            view.flows[0].hold = flow.cloned();
+            (view.flows[0].ready, view.flows[0].more) = (ready, false);
+            view.flows[0].claimed = if ready > 0 { 2 } else { 0 };
+            view
+        };
+        let mut relay = at("rte_0000000000001/a.test", None, None, 0);
+        relay.site = "route:rte_0000000000001".into();
+        // As the engine tells a pool of three: what may leave by each of them is counted at one.
+        let views = [
+            at("src_0000000000001", None, None, 7),
+            at("src_0000000000002", Some(&stop), None, 0),
+            at("src_0000000000003", None, Some(&rule), 0),
+            relay,
+        ];
+        world.store().tell_sites(node, &views).await.unwrap();
+        let sites = world.get("/api/v1/queue/sites").await.good("sites");
+        let items = sites["items"].as_array().unwrap();
+        let names: Vec<&str> = items.iter().map(|r| r["site"].as_str().unwrap()).collect();
+        assert_eq!(names, ["google", "route:rte_0000000000001"], "{sites}");
+        let google = &items[0];
+        assert_eq!((&google["ready"], &google["claimed"], &google["more"]), (&json!(7), &json!(2), &json!(false)));
+        assert_eq!((&google["rate"], &google["rate_allowed"]), (&json!(4.5), &json!(30.0)));
+        assert_eq!((&google["connections"], &google["connections_allowed"]), (&json!(3), &json!(0)));
+        assert_eq!(google["hold"], Value::Null, "one of them is free");
+        let flows = google["flows"].as_array().unwrap();
+        assert_eq!((flows.len(), &flows[0]["ready"], &flows[0]["hold"]), (1, &json!(7), &Value::Null), "{google}");
+        let holds: Vec<&Value> = google["sources"].as_array().unwrap().iter().map(|s| &s["hold"]["reason"]).collect();
+        assert_eq!(holds, [&Value::Null, &json!("stop"), &json!("queue_rule")], "each source says its own");
+        let sum = |field: &str| items.iter().map(|r| r[field].as_i64().unwrap()).sum::<i64>();
+        assert_eq!((sum("ready"), sum("claimed")), (7, 2));
+
+        // All of them stopped: so is the site, until the first one ends.
+        let later = Hold { until: Some(900_000), ..stop.clone() };
+        let views = [
+            at("src_0000000000001", Some(&later), Some(&later), 7),
+            at("src_0000000000002", Some(&stop), Some(&stop), 0),
+        ];
+        world.store().tell_sites(node, &views).await.unwrap();
+        let sites = world.get("/api/v1/queue/sites").await.good("sites");
+        let until = |of: &Value| of["hold"]["until"].as_str().unwrap_or_default().to_owned();
+        let google = &sites["items"][0];
+        assert_eq!(until(google), "1970-01-01T00:10:00.000Z");
+        assert_eq!(until(&google["flows"][0]), until(google));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everybody_sees_the_own_part_of_the_queue() {
     for world in both("queue_sites").await {
         let node = world.store().register_node().await.unwrap();
@@ -85,7 +142,10 @@ async fn everybody_sees_the_own_part_of_the_queue() {
             (&json!("google"), &json!(7), &json!(2), &json!(true))
         );
         assert_eq!((&row["rate_allowed"], &row["connections_allowed"]), (&json!(10.0), &json!(0)));
-        assert_eq!(row["replies"][0]["times"], 3);
+        assert_eq!(
+            (&row["sources"][0]["source"], &row["sources"][0]["replies"][0]["times"]),
+            (&json!("direct"), &json!(3))
+        );
         let sentence = row["hold"]["sentence"].as_str().unwrap();
         assert_eq!(
             sentence,

@@ -2,7 +2,7 @@
 
 import type { Schemas } from '../../lib/api';
 import { i18n, t } from '../../lib/i18n.svelte';
-import { pace, type Site } from './words';
+import { pace, type Source } from './words';
 
 export type Profile = Schemas['ProfileView'];
 export type Own = Schemas['LimitsInput'];
@@ -40,11 +40,11 @@ export function originOf(name: LimitName, profile: Profile, own?: Own): Origin {
 }
 
 /** What was found out about a limit while sending, where it is another value than the one that counts. */
-export function foundOf(name: LimitName, profile: Profile, rows: Site[]): string {
-  const seen = (of: (row: Site) => number | null | undefined) => {
-    const values = rows.map(of).filter((n) => n !== null && n !== undefined);
+export function foundOf(name: LimitName, profile: Profile, sources: Source[]): string {
+  const seen = (of: (one: Source) => number | null | undefined) => {
+    const values = sources.map(of).filter((n) => n !== null && n !== undefined);
     return values.length ? Math.min(...values) : undefined;
   };
-  const found = name === 'connections' ? seen((row) => row.connections_allowed) : name === 'per_second' ? seen((row) => row.rate_allowed) : name === 'per_connection' ? seen((row) => row.per_connection) : undefined;
+  const found = name === 'connections' ? seen((one) => one.connections_allowed) : name === 'per_second' ? seen((one) => one.rate_allowed) : name === 'per_connection' ? seen((one) => one.per_connection) : undefined;
   return found === undefined || found === profile.counts[name] ? '' : pace(found);
 }

@@ -35,17 +35,25 @@ export function fits(site: string, text: string): boolean {
 }
 
 const routes = new SvelteMap<string, string>();
+const addresses = new SvelteMap<string, string>();
 
-/** The names of the routes, for those who may see them. */
+/** The names of the routes and of the addresses to send from, for those who may see them. */
 export async function learnRoutes() {
   if (!session.may('admin')) return;
   const { items } = await ask(api.GET('/api/v1/routes')).catch(() => ({ items: [] as Schemas['RouteView'][] }));
   for (const route of items) routes.set(route.id, route.settings.name);
+  // Addresses belong to the installation: who does not run it is told their ids.
+  const { items: sources } = await ask(api.GET('/api/v1/egress/sources')).catch(() => ({ items: [] as Schemas['SourceView'][] }));
+  for (const source of sources) addresses.set(source.id, source.name);
 }
 
 /** By which way mail leaves, in words. */
 export function sourceOf(source: string): string {
   if (source === 'direct') return t('queue.from.direct');
-  const name = routes.get(source);
-  return name ? t('queue.from.routed', { name }) : source.startsWith('rte_') ? t('queue.from.relay') : source;
+  // A relay of several hosts is told host by host: `rte_…/smtp1.example.org`.
+  const [route = '', host] = source.split('/');
+  const name = routes.get(route);
+  const relay = name ? t('queue.from.routed', { name }) : t('queue.from.relay');
+  if (source.startsWith('rte_')) return host ? `${relay} (${host})` : relay;
+  return addresses.get(source) ?? source;
 }
