@@ -1,11 +1,11 @@
-// Addresses to send from: one with a warm-up, a pool, a route that leaves from it; a relay of several servers; a new DKIM key beside
+// Addresses to send from: one with a warm-up, a pool, a route that leaves from it; weights; a relay of several servers; a new DKIM key beside
 // the old one.
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { axe, launch, logIn, open } from './look.mjs';
 import { fresh, world } from './program.mjs';
-import { ANNA, settled } from './stage.mjs';
+import { ANNA, people, settled } from './stage.mjs';
 import { soon, teller } from './tell.mjs';
 
 const opened = [];
@@ -66,6 +66,37 @@ story('a direct route leaves from the pool', async () => {
   await label('Leaves from').selectOption({ label: 'newsletters' });
   await button('Save and test').click();
   await soon('the route has it', async () => (await client.get(`routes/${route.id}`)).settings.egress.pool === pool.id);
+  assert.deepEqual(await axe(page), []);
+});
+
+story('the weights of a workspace and of a campaign that is planned', async () => {
+  const campaign = await client.post('campaigns', {
+    name: 'Autumn', audience: await people(client, ['one@accept.test']),
+    draft: { from_mailbox: 'news@accept.test', subject: 'Autumn', format: 'markdown', body: '# Autumn' },
+  });
+  await client.post(`campaigns/${campaign.id}/schedule`, { local: '2099-01-01T10:00', zone: 'Europe/Rome' });
+  await page.goto(`${server.url}/sources`);
+  const row = (name) => page.getByRole('region', { name: 'Weights' }).getByRole('row').filter({ hasText: name });
+  await row('Autumn').filter({ hasText: 'scheduled' }).waitFor();
+  await row('Autumn').getByRole('button').click();
+  await label('Weight').fill('0');
+  await dialog().getByRole('button', { name: 'Save' }).click();
+  await dialog().getByText('Write a whole number from 1 to 1000').waitFor();
+  await label('Weight').fill('3');
+  await dialog().getByRole('button', { name: 'Save' }).click();
+  await row('Autumn').getByRole('cell', { name: '3', exact: true }).waitFor();
+  assert.equal((await client.get(`campaigns/${campaign.id}`)).weight, 3);
+  const [workspace] = (await client.get('workspaces')).items;
+  await row('Bakery').getByRole('button').click();
+  await label('Weight').fill('5');
+  // Somebody else takes the right away meanwhile: the form says so and keeps what was typed.
+  await page.route('**/weight', (route) => route.fulfill({ status: 403, contentType: 'application/problem+json', body: JSON.stringify({ type: 'about:blank', title: 'Forbidden', status: 403, code: 'forbidden', detail: 'only an administrator of all workspaces may do this' }) }), { times: 1 });
+  await dialog().getByRole('button', { name: 'Save' }).click();
+  await dialog().getByRole('alert').waitFor();
+  assert.equal(await label('Weight').inputValue(), '5');
+  await dialog().getByRole('button', { name: 'Save' }).click();
+  await row('Bakery').getByRole('cell', { name: '5', exact: true }).waitFor();
+  assert.equal((await client.get(`workspaces/${workspace.id}`)).weight, 5);
   assert.deepEqual(await axe(page), []);
 });
 
