@@ -5,6 +5,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Result, StoreError};
 
@@ -117,10 +119,51 @@ impl Space {
     }
 }
 
-/// Room on the disk that holds `folder`.
-pub(crate) fn space(folder: &Path) -> Result<Space> {
-    let stat = rustix::fs::statvfs(folder).map_err(|e| StoreError::file(folder, e.into()))?;
-    Ok(Space::of(stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
+/// Tells how much room there is. Passed in like a clock, so that a test can fill a disk.
+pub trait Disk: Send + Sync {
+    /// Room on the disk that holds `folder`.
+    ///
+    /// # Errors
+    /// The folder cannot be looked at.
+    fn space(&self, folder: &Path) -> Result<Space>;
+}
+
+/// The disks of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn space(&self, folder: &Path) -> Result<Space> {
+        let stat = rustix::fs::statvfs(folder).map_err(|e| StoreError::file(folder, e.into()))?;
+        Ok(Space::of(stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
+    }
+}
+
+/// A disk whose room a test sets. Clones share it.
+#[derive(Debug, Clone)]
+pub struct HandDisk {
+    free: Arc<AtomicU64>,
+}
+
+impl HandDisk {
+    /// All of its bytes.
+    pub const TOTAL: u64 = 100 << 30;
+
+    /// An empty one.
+    pub fn empty() -> HandDisk {
+        HandDisk { free: Arc::new(AtomicU64::new(HandDisk::TOTAL)) }
+    }
+
+    /// Leaves so many bytes free.
+    pub fn leave(&self, free: u64) {
+        self.free.store(free, Ordering::SeqCst);
+    }
+}
+
+impl Disk for HandDisk {
+    fn space(&self, _: &Path) -> Result<Space> {
+        Ok(Space::of(self.free.load(Ordering::SeqCst), HandDisk::TOTAL))
+    }
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ pub use bell::{Bell, Topic};
 pub use clock::{Clock, HandClock, SystemClock};
 pub use db::{Durability, Lane};
 pub use error::{Result, StoreError};
-pub use folder::Space;
+pub use folder::{Disk, HandDisk, Space, SystemDisk};
 pub use seal::KeyPurpose;
 pub use store::{Database, Store, StoreConfig};
 

@@ -13,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::closures::Closures;
 use crate::db::{Db, Durability, Lane, Reader, Tx};
 use crate::error::{Result, StoreError};
-use crate::folder::{FolderLock, Space, refuse_network};
+use crate::folder::{Disk, FolderLock, Space, SystemDisk, refuse_network};
 use crate::id_maker::{IdMaker, MAX_NODES};
 use crate::seal::{KeyPurpose, Sealer, master_key, random};
 use crate::sql::{args, sql};
@@ -49,6 +49,8 @@ pub struct StoreConfig {
     pub parts: u16,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+    /// Tells how much room there is.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl StoreConfig {
@@ -62,6 +64,7 @@ impl StoreConfig {
             node_dead_after_ms: 30_000,
             parts: 1,
             clock: Arc::new(SystemClock::new()),
+            disk: Arc::new(SystemDisk),
         }
     }
 
@@ -196,7 +199,7 @@ impl Store {
     /// # Errors
     /// The folder cannot be looked at.
     pub fn space(&self) -> Result<Space> {
-        crate::folder::space(&self.inner.config.data)
+        self.inner.config.disk.space(&self.inner.config.data)
     }
 
     pub(crate) async fn begin(&self, lane: Lane) -> Result<Tx> {

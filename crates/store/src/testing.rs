@@ -17,6 +17,7 @@ use sqlx::{Connection, Executor};
 use crate::clock::HandClock;
 use crate::db::{Durability, Lane};
 use crate::error::Result;
+use crate::folder::HandDisk;
 use crate::read::to_json;
 use crate::sql::{args, sql};
 use crate::store::{Database, Store, StoreConfig};
@@ -31,6 +32,8 @@ pub struct TestStore {
     store: Option<Store>,
     /// Its hand-wound clock.
     pub clock: HandClock,
+    /// Its disk: room enough, until a test says otherwise. The database lies on a real one.
+    pub disk: HandDisk,
     /// `sqlite` or `postgres`, for messages.
     pub kind: &'static str,
     folder: PathBuf,
@@ -80,9 +83,14 @@ fn folder(test: &str) -> PathBuf {
 pub async fn open_sqlite(test: &str) -> TestStore {
     let folder = folder(test);
     let clock = HandClock::at(NOON);
-    let config = StoreConfig { clock: Arc::new(clock.clone()), ..StoreConfig::sqlite(folder.join("main")) };
+    let disk = HandDisk::empty();
+    let config = StoreConfig {
+        clock: Arc::new(clock.clone()),
+        disk: Arc::new(disk.clone()),
+        ..StoreConfig::sqlite(folder.join("main"))
+    };
     let store = Store::open(config).await.expect("a temporary SQLite store opens");
-    TestStore { store: Some(store), clock, kind: "sqlite", folder, postgres: None, nodes: AtomicU32::new(1) }
+    TestStore { store: Some(store), clock, disk, kind: "sqlite", folder, postgres: None, nodes: AtomicU32::new(1) }
 }
 
 /// A temporary store on PostgreSQL.
@@ -103,7 +111,8 @@ pub async fn open_postgres_at(test: &str, server: &std::result::Result<String, S
     let clock = HandClock::at(NOON);
     let mut test = TestStore {
         store: None,
-        clock: clock.clone(),
+        clock,
+        disk: HandDisk::empty(),
         kind: "postgres",
         folder,
         postgres: Some((server, name)),
@@ -125,6 +134,7 @@ impl TestStore {
         StoreConfig {
             database,
             clock: Arc::new(self.clock.clone()),
+            disk: Arc::new(self.disk.clone()),
             node_name: node.into(),
             node_dead_after_ms: 1_000,
             master_key: Some(self.folder.join("main").join("master.key")),
@@ -170,6 +180,38 @@ impl TestStore {
             }
         }
         panic!("the data folder stayed locked: some clone of the store is alive");
+    }
+
+    /// Takes a table away, so that every statement about it fails, until [`TestStore::show_table`].
+    ///
+    /// # Panics
+    /// When there is no such table.
+    pub async fn hide_table(&self, table: &str) {
+        self.alter(&format!("ALTER TABLE {table} RENAME TO hidden_{table}")).await;
+    }
+
+    /// Gives a table back.
+    ///
+    /// # Panics
+    /// When it was not hidden.
+    pub async fn show_table(&self, table: &str) {
+        self.alter(&format!("ALTER TABLE hidden_{table} RENAME TO {table}")).await;
+    }
+
+    async fn alter(&self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match &self.postgres {
+            None => {
+                let path = self.data().join("postrider.db");
+                let path = path.to_str().expect("a temporary folder has a plain name");
+                let mut database = sqlx::SqliteConnection::connect(path).await.expect("the database opens");
+                database.execute(statement).await.expect("the table is there");
+            }
+            Some(_) => {
+                let mut database = sqlx::PgConnection::connect(&self.url()).await.expect("the database answers");
+                database.execute(statement).await.expect("the table is there");
+            }
+        }
     }
 
     /// The address of the database, for tests that talk to it themselves; empty on SQLite.
