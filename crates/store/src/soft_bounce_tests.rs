@@ -365,7 +365,7 @@ async fn what_the_person_said_does_not_end_with_what_the_mailbox_did() {
         let sender = Sender::of(&rig);
         let who = "gone@d1.example";
         to_the_limit(&store, &sender, who, 500).await;
-        let said = NewSuppression {
+        let said = |who: &str| NewSuppression {
             whom: Whom::Mailbox(mailbox(who)),
             reason: SuppressionReason::OptOut,
             scope: None,
@@ -373,16 +373,23 @@ async fn what_the_person_said_does_not_end_with_what_the_mailbox_did() {
             until: None,
             delivery: None,
         };
-        store.suppress(rig.book.workspace, &BY, said).await.unwrap();
+        store.suppress(rig.book.workspace, &BY, said(who)).await.unwrap();
         store.clock.advance(91 * DAY);
         let found = sender.suppressed(who).await;
         assert_eq!(found.iter().map(|s| (s.reason, s.until)).collect::<Vec<_>>(), [(SuppressionReason::OptOut, None)]);
         assert_eq!(found[0].evidence, None);
+        // Of a limit that lasts for good, too.
+        let for_good = SoftLimits { suppress_days: None, ..SoftLimits::default() };
+        store.put_bounce_settings(rig.book.workspace, &BY, &for_good).await.unwrap();
+        let other = "quiet@d1.example";
+        to_the_limit(&store, &sender, other, 550).await;
+        store.suppress(rig.book.workspace, &BY, said(other)).await.unwrap();
+        assert_eq!(sender.suppressed(other).await[0].reason, SuppressionReason::OptOut);
         // And the other way round: a limit does not take the place of what the person said.
         to_the_limit(&store, &sender, who, 600).await;
         assert_eq!(sender.suppressed(who).await[0].reason, SuppressionReason::OptOut);
         let events = store.events_after(rig.node.id, 0, 500).await.unwrap();
-        assert_eq!(events.iter().filter(|e| e.kind == EventKind::Suppressed).count(), 1, "told only where it was done");
+        assert_eq!(events.iter().filter(|e| e.kind == EventKind::Suppressed).count(), 2, "told only where it was done");
     }
 }
 

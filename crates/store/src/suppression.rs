@@ -155,8 +155,8 @@ impl Store {
         }
         let scope = new.scope.unwrap_or_else(|| new.reason.default_scope());
         let now = self.now();
-        // An expired one is made anew, and one for good takes the place of one that would end by itself: what the person
-        // said must not end with what a mailbox did. One that only an erasure left keeps its digest-only form.
+        // An expired one is made anew, and one for good takes the place of one that would end by itself or that only a
+        // bounce limit made: what the person said must not end with what a mailbox did. One that only an erasure left keeps its digest-only form.
         let put = tx.execute(
             sql!(
                 "INSERT INTO suppression (id, workspace_id, digest, mailbox_norm, domain, reason, scope, source, since, until, \
@@ -164,7 +164,8 @@ impl Store {
                  ON CONFLICT (workspace_id, digest, scope) DO UPDATE SET mailbox_norm = excluded.mailbox_norm, \
                  reason = excluded.reason, source = excluded.source, since = excluded.since, until = excluded.until, \
                  delivery_id = excluded.delivery_id, evidence = NULL \
-                 WHERE suppression.until IS NOT NULL AND (suppression.until <= $9 OR excluded.until IS NULL)"
+                 WHERE (suppression.until IS NOT NULL AND suppression.until <= $9) OR (excluded.until IS NULL \
+                   AND (suppression.until IS NOT NULL OR suppression.reason = 'bounce_limit'))"
             ),
             args![
                 SuppressionId(self.next_id()),
