@@ -54,6 +54,7 @@ pub struct Metrics {
     rows_imported: Family<Word, Count>,
     alarms: Family<AlarmLabels, Level>,
     frozen: Count,
+    looks: Count,
     connections: Level,
     lanes: Level,
     in_air: Level,
@@ -79,6 +80,7 @@ impl Metrics {
             rows_imported: Family::default(),
             alarms: Family::default(),
             frozen: Count::default(),
+            looks: Count::default(),
             connections: Level::default(),
             lanes: Level::default(),
             in_air: Level::default(),
@@ -105,6 +107,7 @@ impl Metrics {
         );
         registry.register("postrider_import_rows", "Rows of imports, by fate", m.rows_imported.clone());
         registry.register("postrider_frozen", "Deliveries made by freezing", m.frozen.clone());
+        registry.register("postrider_alarm_looks", "Looks at what could be wrong", m.looks.clone());
         registry.register("postrider_connections", "Connections open or being opened", m.connections.clone());
         registry.register("postrider_alarm", "Open alarms of all workspaces and the installation", m.alarms.clone());
         registry.register("postrider_lanes", "Lanes owned", m.lanes.clone());
@@ -145,6 +148,11 @@ impl Metrics {
 
     pub(crate) fn trouble(&self, doing: &'static str) {
         self.troubles.get_or_create(&Word { kind: doing }).inc();
+    }
+
+    /// The look-out has looked at everything, and did what followed.
+    pub(crate) fn looked(&self) {
+        self.looks.inc();
     }
 
     pub(crate) fn connection_opened(&self, protection: &'static str) {

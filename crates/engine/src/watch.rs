@@ -61,6 +61,7 @@ pub(crate) async fn run(shared: Arc<Shared>, scheduler: Arc<Scheduler>) {
                 shared.complain("look for what is wrong", &error);
             }
             watch.domains.look(&shared).await;
+            shared.metrics.looked();
         }
         ticks = ticks.wrapping_add(1);
         if !shared.rest(shared.config.times.poll).await {

@@ -213,7 +213,9 @@ async fn certificates(shared: &Shared, seen: &mut Seen) -> Result<(), StoreError
     for (names, not_after) in shared.store.certificate_ends().await? {
         if let Some((severity, days)) = judge_certificate(not_after, shared.now()) {
             let key = AlarmKey::of_installation(AlarmKind::Certificate, names);
-            seen.insert(key, wrong(severity, json!({ "days": days })));
+            // From a warning to critical is a step that is told anew.
+            let level = i64::from(severity == AlarmSeverity::Critical);
+            seen.insert(key, Sight::Wrong(Wrong { severity, level, facts: json!({ "days": days }) }));
         }
     }
     Ok(())

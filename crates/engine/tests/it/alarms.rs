@@ -73,7 +73,7 @@ async fn a_site_that_denies_everybody_is_held_and_nobody_more_is_suppressed(mut 
     rig.store.kill_and_reopen().await;
     let engine = rig.engine().await;
     rig.store.clock.advance(10 * MINUTE);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    rig.looks(&engine, 3).await;
     assert_eq!(asked(&rig), before, "held");
     assert_eq!(states(&rig, AlarmKind::MassUnknown).await, [AlarmState::Open], "raised once");
 
@@ -184,14 +184,14 @@ async fn administrators_are_told_once_and_together(rig: Rig) {
     rig.store.raise_alarm(&key("c"), &wrong).await.unwrap();
     rig.store.raise_alarm(&key(&format!("route:{}", rig.route)), &wrong).await.unwrap();
     rig.store.resolve_alarm(&key("a")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    rig.looks(&engine, 3).await;
     assert_eq!(mails().len(), 1, "not within the minute");
     rig.store.clock.advance(MINUTE + 1);
     rig.until("the second mail", || async { mails().len() == 2 }).await;
     assert!(mails()[1].contains("Subject: 2 alarms, 1 resolved"), "{}", mails()[1]);
     for _ in 0..5 {
         rig.store.clock.advance(MINUTE + 1);
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        rig.looks(&engine, 2).await;
     }
     assert_eq!(mails().len(), 2, "each is told once");
     let untold: Vec<_> =
@@ -207,8 +207,8 @@ async fn rules_of_a_workspace_come_first_and_stay_with_the_attempt(rig: Rig) {
     rig.store.put_bounce_rules(rig.workspace, &CONSOLE, rules).await.unwrap();
     rig.people(&["a+full@mail1.test", "b+unknown@mail1.test"]).await;
     let engine = rig.engine().await;
-    // The rules are read by the first look of the look-out.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The rules are read before the first look of the look-out.
+    rig.looks(&engine, 1).await;
     let campaign = rig.campaign(patient()).await;
     rig.until_done_winding(campaign, 300).await;
     let mut found = Vec::new();

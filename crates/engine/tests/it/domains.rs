@@ -32,7 +32,7 @@ fn put(rig: &Rig, name: &str, kind: &str, value: &str) {
 }
 
 /// Replaces all records of a name.
-fn set(rig: &Rig, name: &str, records: &[(&str, &str)]) {
+pub fn set(rig: &Rig, name: &str, records: &[(&str, &str)]) {
     rig.world.withdraw(name);
     for (kind, value) in records {
         put(rig, name, kind, value);
@@ -40,14 +40,14 @@ fn set(rig: &Rig, name: &str, records: &[(&str, &str)]) {
 }
 
 /// What a name above all domains of the lab needs.
-fn good_host(rig: &Rig) {
+pub fn good_host(rig: &Rig) {
     set(rig, EHLO, &[("A", "192.0.2.10"), ("TXT", "v=spf1 a -all")]);
     set(rig, REVERSE, &[("PTR", EHLO)]);
     set(rig, "mail.example.org", &[("A", "192.0.2.20"), ("CAA", "ca.example.net")]);
 }
 
 /// All that a domain needs, with this key.
-fn good_domain(rig: &Rig, name: &str, path: &str, key: &str) {
+pub fn good_domain(rig: &Rig, name: &str, path: &str, key: &str) {
     set(rig, name, &[("SOA", ""), ("A", "192.0.2.30")]);
     set(rig, path, &[("MX", "10 mail.example.org"), ("TXT", GOOD_SPF)]);
     set(rig, &format!("s1._domainkey.{name}"), &[("TXT", key)]);
@@ -156,7 +156,8 @@ async fn twelve_planted_faults_are_named_and_no_other(rig: Rig) {
     assert_eq!(amiss(&rig).await, planted);
 }
 
-async fn check(rig: &Rig, domain: DomainId) -> Value {
+/// Has a domain looked at, as a person would.
+pub async fn check(rig: &Rig, domain: DomainId) -> Value {
     let args = json!({ "domain": domain, "records": [] });
     let id = rig.store.ask(Some(rig.workspace), "domain_check", &args, 15_000).await.expect("asked");
     let answer = rig.store.wait_for_answer(Some(rig.workspace), id, Duration::from_secs(15)).await;

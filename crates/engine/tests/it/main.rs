@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alarm_stories;
 mod alarms;
+mod bounces;
 mod certificates;
 mod delivery;
 mod dns;

@@ -1,8 +1,10 @@
 //! A workspace that may send, a simulated world to send to, and an engine in between.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,8 +22,8 @@ use postrider_mail::dkim::SigningKey;
 use postrider_mail::mailbox::{DomainName, Mailbox};
 use postrider_sim::{Depth, Keep, Trace, World, WorldConfig};
 use postrider_smtp::{
-    AddressFamily, AddressPolicy, BoxFuture, BoxStream, DialError, Dialer, DnsConfig, DnsResolver, NameServer, Roots,
-    Target, TcpDialer, Timeouts, TlsClient,
+    AddressFamily, AddressPolicy, BoxFuture, BoxStream, DialError, Dialer, DnsConfig, DnsResolver, MxAnswer,
+    NameServer, ResolveError, Resolver, Roots, Target, TcpDialer, Timeouts, TlsClient,
 };
 use postrider_store::Store;
 use postrider_store::actor::Actor;
@@ -36,6 +38,8 @@ use postrider_store::testing::{TestStore, open_postgres_at, open_sqlite};
 use postrider_store::workspace::{FirstPurposes, NewWorkspace};
 
 pub const CONSOLE: Actor = Actor::Console;
+/// Nothing that a test waits for takes so long, on a machine that does much else, too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything of a test.
 pub struct Rig {
@@ -161,15 +165,36 @@ impl Rig {
         (self.engine_through(&self.store, Arc::new(dialer)).await, notes)
     }
 
-    async fn engine_through(&self, store: &Store, dialer: Arc<dyn Dialer>) -> Engine {
-        let dns = DnsConfig {
+    /// An engine whose resolver can be switched off, and can forget what it knows.
+    pub async fn engine_with_switch(&self) -> (Engine, Arc<Switch>) {
+        let switch = Arc::new(Switch::new(self.dns()));
+        let dialer = TcpDialer { mx_port: self.world.mx_port(), ..TcpDialer::new(AddressPolicy::allow_loopback()) };
+        let resolver = Arc::clone(&switch) as Arc<dyn Resolver>;
+        (self.engine_asking(&self.store, Arc::new(dialer), resolver).await, switch)
+    }
+
+    /// Waits until the look-out of an engine has looked at everything so many times more.
+    pub async fn looks(&self, engine: &Engine, more: u64) {
+        let wanted = looked(engine) + more;
+        self.until("the look-out looks", || async { looked(engine) >= wanted }).await;
+    }
+
+    fn dns(&self) -> DnsConfig {
+        DnsConfig {
             name_server: NameServer::At(self.world.dns_addr()),
             timeout: Duration::from_millis(700),
             retries: 0,
             family: AddressFamily::Both,
             ..DnsConfig::default()
-        };
-        let resolver = Arc::new(DnsResolver::new(&dns).expect("a resolver"));
+        }
+    }
+
+    async fn engine_through(&self, store: &Store, dialer: Arc<dyn Dialer>) -> Engine {
+        let resolver = Arc::new(DnsResolver::new(&self.dns()).expect("a resolver"));
+        self.engine_asking(store, dialer, resolver).await
+    }
+
+    async fn engine_asking(&self, store: &Store, dialer: Arc<dyn Dialer>, resolver: Arc<dyn Resolver>) -> Engine {
         let smarthosts = TcpDialer::new(AddressPolicy::allow_all());
         let tls = TlsClient::new(&Roots::Pem(self.world.authority_pem().as_bytes().to_vec())).expect("TLS");
         let mut config =
@@ -279,7 +304,7 @@ impl Rig {
             if present == state {
                 return;
             }
-            if begun.elapsed() > Duration::from_secs(40) {
+            if begun.elapsed() > PATIENCE {
                 panic!("the campaign is {present}, not {state}: {:#?}", self.report(campaign).await);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -294,7 +319,7 @@ impl Rig {
             if present == CampaignState::Done {
                 return;
             }
-            if begun.elapsed() > Duration::from_secs(40) {
+            if begun.elapsed() > PATIENCE {
                 panic!("the campaign is {present}: {:#?}", self.report(campaign).await);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -306,7 +331,7 @@ impl Rig {
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut ask: impl FnMut() -> F) {
         let begun = Instant::now();
         while !ask().await {
-            assert!(begun.elapsed() < Duration::from_secs(25), "waited in vain: {what}");
+            assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -358,6 +383,75 @@ pub fn mx_route() -> RouteSettings {
 /// Three attempts, two seconds apart, and time-outs that a test can wait for.
 pub fn rehearsal() -> RetryPolicy {
     RetryPolicy { timeout_ms: Some(700), ..RetryPolicy::preset("rehearsal").expect("a preset") }
+}
+
+/// How often the look-out of an engine has looked.
+fn looked(engine: &Engine) -> u64 {
+    let text = engine.metrics().text();
+    let line = text.lines().find_map(|line| line.strip_prefix("postrider_alarm_looks_total "));
+    line.and_then(|count| count.trim().parse().ok()).expect("the look-out counts its looks")
+}
+
+/// A resolver that a test switches off, or has forget what it knows.
+pub struct Switch {
+    config: DnsConfig,
+    inner: std::sync::Mutex<Arc<DnsResolver>>,
+    gone: AtomicBool,
+}
+
+impl Switch {
+    fn new(config: DnsConfig) -> Switch {
+        let inner = std::sync::Mutex::new(Arc::new(DnsResolver::new(&config).expect("a resolver")));
+        Switch { config, inner, gone: AtomicBool::new(false) }
+    }
+
+    /// Nobody answers any more.
+    pub fn go(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+
+    /// It answers again.
+    pub fn come_back(&self) {
+        self.gone.store(false, Ordering::SeqCst);
+    }
+
+    /// What it was told is asked anew.
+    pub fn forget(&self) {
+        *self.inner.lock().unwrap() = Arc::new(DnsResolver::new(&self.config).expect("a resolver"));
+    }
+
+    fn asked(&self) -> Result<Arc<DnsResolver>, ResolveError> {
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(ResolveError::Temporary("no answer in time".into()));
+        }
+        Ok(Arc::clone(&self.inner.lock().unwrap()))
+    }
+}
+
+impl Resolver for Switch {
+    fn mx<'a>(&'a self, domain: &'a DomainName) -> BoxFuture<'a, Result<MxAnswer, ResolveError>> {
+        Box::pin(async move { self.asked()?.mx(domain).await })
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        Box::pin(async move { self.asked()?.addresses(host).await })
+    }
+
+    fn txt<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ResolveError>> {
+        Box::pin(async move { self.asked()?.txt(name).await })
+    }
+
+    fn zone_of<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<String, ResolveError>> {
+        Box::pin(async move { self.asked()?.zone_of(name).await })
+    }
+
+    fn names_of<'a>(&'a self, address: IpAddr) -> BoxFuture<'a, Result<Vec<String>, ResolveError>> {
+        Box::pin(async move { self.asked()?.names_of(address).await })
+    }
+
+    fn caa<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<String>, ResolveError>> {
+        Box::pin(async move { self.asked()?.caa(name).await })
+    }
 }
 
 /// Mailboxes with the moment at which their RCPT was handed to the socket.
