@@ -20,8 +20,8 @@ pub use params::{BodyKind, MailParams, Notify, NotifyOn, RcptParams, Return, xte
 /// Longest command line with its CRLF (RFC 5321 4.5.3.1.4).
 pub const COMMAND_MAX: usize = 512;
 /// Longest MAIL line: SIZE adds 26 (RFC 1870), BODY 17 (RFC 6152), SMTPUTF8 10 (RFC 6531),
-/// RET and ENVID 120 (RFC 3461), AUTH 500 (RFC 4954).
-pub const MAIL_MAX: usize = COMMAND_MAX + 26 + 17 + 10 + 120 + 500;
+/// RET and ENVID 120 (RFC 3461), AUTH 500 (RFC 4954), REQUIRETLS 11 (RFC 8689).
+pub const MAIL_MAX: usize = COMMAND_MAX + 26 + 17 + 10 + 120 + 500 + 11;
 /// Longest RCPT line: NOTIFY and ORCPT add 500 (RFC 3461).
 pub const RCPT_MAX: usize = COMMAND_MAX + 500;
 /// Longest AUTH line and SASL answer (RFC 4954 section 4).

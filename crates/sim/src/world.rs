@@ -354,6 +354,7 @@ pub(crate) fn session_config(place: &Place, authority: &Authority) -> Result<Ses
     config.tls = authority.server_config(place).map_err(WorldError::Certificates)?;
     // A sender that rehearses makes many mistakes on purpose.
     config.limits.errors = 1_000;
+    config.limits.failed_logins = 1_000;
     // Longer than any wait of a client: a host that does not answer must not be the one that closes.
     config.limits.idle = Duration::from_secs(20 * 60);
     let offer = &mut config.offer;

@@ -5,12 +5,13 @@
 
 mod answer;
 mod input;
+mod lines;
 mod login;
+pub mod proxy;
 mod session;
+mod settings;
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 
 use postrider_mail::command::{MailParams, RcptParams};
 use postrider_mail::mailbox::Mailbox;
@@ -18,104 +19,7 @@ use postrider_mail::mailbox::Mailbox;
 use crate::dial::BoxStream;
 
 pub use answer::{Act, Answer};
-
-/// What EHLO offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Extensions at all; without, EHLO is refused and HELO works.
-    pub esmtp: bool,
-    /// RFC 2920.
-    pub pipelining: bool,
-    /// RFC 1870: the largest message in bytes; larger ones get 552 5.3.4. `None` sets no limit of its own and
-    /// offers no SIZE.
-    pub size: Option<u64>,
-    /// RFC 6531.
-    pub smtputf8: bool,
-    /// RFC 6152.
-    pub eight_bit_mime: bool,
-    /// RFC 3207. Needs [`SessionConfig::tls`], unless the handler answers STARTTLS itself.
-    pub starttls: bool,
-    /// RFC 4954.
-    pub auth: AuthOffer,
-}
-
-impl Default for Offer {
-    fn default() -> Self {
-        Self {
-            esmtp: true,
-            pipelining: true,
-            size: Some(50 * 1024 * 1024),
-            smtputf8: false,
-            eight_bit_mime: true,
-            starttls: false,
-            auth: AuthOffer::Never,
-        }
-    }
-}
-
-/// When AUTH is offered and asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthOffer {
-    /// Not at all.
-    Never,
-    /// Under TLS; MAIL without a login gets 530 (RFC 6409 4.3).
-    RequiredUnderTls,
-    /// Also in clear: for a loopback listener. MAIL without a login gets 530.
-    RequiredEvenInClear,
-}
-
-/// What a session puts up with (SEC-6).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// How long one command line, or silence before it, may take (RFC 5321 4.5.3.2.7: 5 minutes).
-    pub idle: Duration,
-    /// How long the client may take to read our replies.
-    pub write: Duration,
-    /// How long a TLS handshake may take.
-    pub tls: Duration,
-    /// Refused or malformed commands before 421 4.7.0.
-    pub errors: u32,
-    /// Commands in one session before 421 4.7.0.
-    pub commands: u32,
-    /// Recipients in one transaction (RFC 5321 4.5.3.1.8: at least 100).
-    pub recipients: u32,
-    /// After one minute of DATA, the bytes per second that must have come on average.
-    pub slowest: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(5 * 60),
-            write: Duration::from_secs(60),
-            tls: Duration::from_secs(60),
-            errors: 10,
-            commands: 1_000_000,
-            recipients: 1_000,
-            slowest: 128,
-        }
-    }
-}
-
-/// One listener's settings, shared by its sessions.
-#[derive(Clone)]
-pub struct SessionConfig {
-    /// The name in the greeting and in the EHLO reply.
-    pub name: String,
-    /// What EHLO offers.
-    pub offer: Offer,
-    /// What a session puts up with.
-    pub limits: Limits,
-    /// The certificate for STARTTLS or implicit TLS.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-}
-
-impl SessionConfig {
-    /// Settings of a plain MX host.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), offer: Offer::default(), limits: Limits::default(), tls: None }
-    }
-}
+pub use settings::{AuthOffer, Limits, Offer, SessionConfig};
 
 /// Whom a RCPT names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +28,15 @@ pub enum Recipient {
     Mailbox(Mailbox),
     /// `<postmaster>` without a domain (RFC 5321 4.5.1).
     Postmaster,
+}
+
+/// With which verb a client greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hello {
+    /// HELO: no extension is in force.
+    Helo,
+    /// EHLO.
+    Ehlo,
 }
 
 /// What to do with the bytes of a message that are still to come.
@@ -139,8 +52,11 @@ pub enum Flow {
 
 /// Decides. One value for each session; called in the order of the dialogue.
 ///
-/// A refusal is an [`Answer`] with a 4yz or 5yz reply; the session keeps track of what was accepted. Each method
-/// has a default that accepts.
+/// A refusal is an [`Answer`] with a 4yz or 5yz reply; the session keeps track of what was accepted. Most methods
+/// have a default that accepts.
+///
+/// A transaction begins with a MAIL that [`Handler::mail`] accepted and ends with one [`Handler::reset`], on
+/// whatever way it is left.
 pub trait Handler: Send {
     /// The connection stands; what is the greeting?
     fn greeting(&mut self, config: &SessionConfig) -> impl Future<Output = Answer> + Send {
@@ -148,8 +64,9 @@ pub trait Handler: Send {
         async move { Answer::line(line) }
     }
 
-    /// EHLO or HELO came. The default writes the offer; an [`Answer`] here stands in its place.
-    fn hello(&mut self, _client: &str) -> impl Future<Output = Option<Answer>> + Send {
+    /// EHLO or HELO came; an open transaction was reset before. The default writes the offer; an [`Answer`] here
+    /// stands in its place.
+    fn hello(&mut self, _client: &str, _verb: Hello) -> impl Future<Output = Option<Answer>> + Send {
         async { None }
     }
 
@@ -158,33 +75,39 @@ pub trait Handler: Send {
         async { None }
     }
 
-    /// TLS stands, by STARTTLS or from the first byte.
+    /// TLS stands, by STARTTLS or from the first byte. What was said before, a login included, counts no more
+    /// (RFC 3207 4.2).
     fn secured(&mut self, _version: &str, _cipher: &str) {}
 
-    /// AUTH came through with these words. A 235 logs in.
+    /// AUTH came through with these words. A 235 logs in; a 5yz is a failed login and counts against
+    /// [`Limits::failed_logins`]. May take its time: a delay here is what slows guessing down.
     fn login(&mut self, _account: &str, _password: &str) -> impl Future<Output = Answer> + Send {
         async { Answer::line("535 5.7.8 Authentication credentials invalid") }
     }
 
-    /// MAIL; `None` is the null reverse-path.
+    /// MAIL; `None` is the null reverse-path. The parameters are such as were offered.
     fn mail(&mut self, reverse_path: Option<Mailbox>, params: MailParams) -> impl Future<Output = Answer> + Send;
 
-    /// RCPT.
+    /// RCPT. The parameters are such as were offered.
     fn rcpt(&mut self, recipient: Recipient, params: RcptParams) -> impl Future<Output = Answer> + Send;
 
-    /// DATA, with at least one recipient accepted. The default says 354.
+    /// DATA or the first BDAT, with at least one recipient accepted. The default says 354. After a BDAT an answer
+    /// that accepts is not said, and one that refuses ends the transaction.
     fn data(&mut self) -> impl Future<Output = Answer> + Send {
         async { Answer::line("354 End data with <CR><LF>.<CR><LF>") }
     }
 
-    /// The next bytes of the message, without dot-stuffing.
+    /// The next bytes of the message, without dot-stuffing, never more than the offered size in all. They hold no
+    /// NUL and no bare CR or LF; the last of them end with CRLF (a CR may be the last byte of a call).
     fn chunk(&mut self, bytes: &[u8]) -> Flow;
 
-    /// The final dot came and the message was whole; a 2yz takes responsibility for it, so it must be durable by
-    /// then.
+    /// The final dot or BDAT LAST came and the message was whole; a 2yz takes responsibility for it, so it must be
+    /// durable by then.
     fn message(&mut self, size: u64) -> impl Future<Output = Answer> + Send;
 
-    /// The transaction is over or was reset: forget its envelope and bytes.
+    /// The transaction is over: forget its envelope and bytes. Called once for each MAIL that was accepted: after
+    /// [`Handler::message`], by RSET, EHLO, STARTTLS, a message that broke a rule, or the end of the session, also
+    /// when the session's future is dropped half-way.
     fn reset(&mut self);
 }
 
@@ -201,6 +124,8 @@ pub enum Ended {
     TimedOut,
     /// TLS did not come about.
     TlsFailed,
+    /// The listener drains (421 4.3.2).
+    Drained,
 }
 
 /// Runs one session to its end.

@@ -4,12 +4,14 @@
 //! knows no SMTP: a line is a line. Steps, one a line:
 //!
 //! ```text
-//! # a comment
+//! # a comment; the first one is the script's title
+//! set size 1000            a setting, before the first step: its meaning is the test's
 //! > EHLO there            sends the line and CRLF
 //! >> a\r\nb\x00           sends the bytes as written, no line end added; escapes \r \n \t \\ \xHH
 //! < 250 *                 the next line must be this; `*` stands for any text
 //! <.. 250 *               skips lines until one fits (the end of a multi-line reply)
 //! wait 5s                 lets that time pass (ms, s, m), on the test's clock when that is paused
+//! tls                     a TLS handshake as client, when the test brings one
 //! close                   ends our sending direction
 //! gone                    the other side must close without another line
 //! ```
@@ -19,10 +21,12 @@ mod script;
 use std::fmt;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-pub use script::{Dialogue, ScriptError};
+pub use script::{Dialogue, ScriptError, unescape};
 use script::{Pattern, Step, StepKind};
 
 /// How long the other side may take for one line.
@@ -57,13 +61,45 @@ impl fmt::Display for Transcript {
     }
 }
 
+/// A TLS client for scripts that say `tls`.
+#[derive(Clone)]
+pub struct ScriptTls {
+    /// Makes the handshake.
+    pub connector: TlsConnector,
+    /// The name that the other side must show.
+    pub name: ServerName<'static>,
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 impl Dialogue {
-    /// Plays the script over the stream.
+    /// Plays the script over the stream; it must not say `tls`.
     ///
     /// # Errors
     /// At the first step that does not go as written.
-    pub async fn play(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<Transcript, DialogueFailure> {
-        let mut player = Player { stream: BufReader::new(stream), transcript: Transcript::default() };
+    pub async fn play(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Transcript, DialogueFailure> {
+        self.run(Box::new(stream), None).await
+    }
+
+    /// Plays a script that may say `tls`.
+    ///
+    /// # Errors
+    /// At the first step that does not go as written.
+    pub async fn play_with_tls(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        tls: &ScriptTls,
+    ) -> Result<Transcript, DialogueFailure> {
+        self.run(Box::new(stream), Some(tls)).await
+    }
+
+    async fn run(&self, stream: Box<dyn Duplex>, tls: Option<&ScriptTls>) -> Result<Transcript, DialogueFailure> {
+        let mut player = Player { stream: Some(BufReader::new(stream)), tls, transcript: Transcript::default() };
         for step in &self.steps {
             if let Err(what) = player.take(&step.kind).await {
                 return Err(self.failure(step, what, player.transcript));
@@ -77,12 +113,35 @@ impl Dialogue {
     }
 }
 
-struct Player<S> {
-    stream: BufReader<S>,
+struct Player<'a> {
+    /// `None` after a handshake that failed.
+    stream: Option<BufReader<Box<dyn Duplex>>>,
+    tls: Option<&'a ScriptTls>,
     transcript: Transcript,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Player<S> {
+impl Player<'_> {
+    fn stream(&mut self) -> &mut BufReader<Box<dyn Duplex>> {
+        self.stream.as_mut().expect("a failed handshake ends the script")
+    }
+
+    async fn handshake(&mut self) -> Result<(), String> {
+        let Some(tls) = self.tls else { return Err("the test brings no TLS client".to_owned()) };
+        let stream = self.stream.take().expect("a failed handshake ends the script");
+        if !stream.buffer().is_empty() {
+            return Err(format!("{} bytes came before the handshake", stream.buffer().len()));
+        }
+        match timeout(LINE_WAIT, tls.connector.connect(tls.name.clone(), stream.into_inner())).await {
+            Ok(Ok(stream)) => {
+                self.stream = Some(BufReader::new(Box::new(stream)));
+                self.transcript.lines.push("= TLS".to_owned());
+                Ok(())
+            }
+            Ok(Err(error)) => Err(format!("no TLS came about: {error}")),
+            Err(_) => Err(format!("no TLS came about within {LINE_WAIT:?}")),
+        }
+    }
+
     async fn take(&mut self, step: &StepKind) -> Result<(), String> {
         match step {
             StepKind::Say(bytes) => self.say(bytes).await,
@@ -95,7 +154,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Player<S> {
                 tokio::time::sleep(*time).await;
                 Ok(())
             }
-            StepKind::Close => self.stream.shutdown().await.map_err(|error| format!("could not close: {error}")),
+            StepKind::Tls => self.handshake().await,
+            StepKind::Close => self.stream().shutdown().await.map_err(|error| format!("could not close: {error}")),
             StepKind::Gone => match self.raw_line().await? {
                 None => Ok(()),
                 Some(line) => Err(format!("expected the end of the connection, heard {line:?}")),
@@ -105,9 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Player<S> {
 
     async fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.transcript.lines.push(format!("> {}", String::from_utf8_lossy(bytes).trim_end_matches("\r\n")));
+        let stream = self.stream();
         let send = async {
-            self.stream.write_all(bytes).await?;
-            self.stream.flush().await
+            stream.write_all(bytes).await?;
+            stream.flush().await
         };
         match timeout(LINE_WAIT, send).await {
             Ok(sent) => sent.map_err(|error| format!("could not send: {error}")),
@@ -134,20 +195,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Player<S> {
     async fn raw_line(&mut self) -> Result<Option<String>, String> {
         let mut line = Vec::new();
         loop {
-            let piece = match timeout(LINE_WAIT, self.stream.fill_buf()).await {
+            let piece = match timeout(LINE_WAIT, self.stream().fill_buf()).await {
                 Err(_) => return Err(format!("the other side said nothing for {LINE_WAIT:?}")),
                 Ok(Err(_)) => return Ok(None),
                 Ok(Ok(piece)) => piece,
             };
             if piece.is_empty() {
-                return Ok((!line.is_empty()).then(|| self.heard(&line)));
+                return Ok(if line.is_empty() { None } else { Some(self.heard(&line)) });
             }
             let (used, ended) = match piece.iter().position(|&byte| byte == b'\n') {
                 Some(at) => (at + 1, true),
                 None => (piece.len(), false),
             };
             line.extend_from_slice(&piece[..used]);
-            self.stream.consume(used);
+            self.stream().consume(used);
             if ended {
                 return Ok(Some(self.heard(&line)));
             }

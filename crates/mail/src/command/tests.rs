@@ -135,11 +135,11 @@ proptest! {
     #[test]
     fn our_server_reads_what_our_client_writes(
         local in "[a-z0-9.+]{1,20}", size in proptest::option::of(0u64..1_000_000_000), envid in proptest::option::of("[ -~]{1,30}"),
-        success: bool, failure: bool, delay: bool,
+        success: bool, failure: bool, delay: bool, require_tls: bool,
     ) {
         let Ok(path) = Mailbox::parse(&format!("{local}@example.org")) else { return Ok(()) };
         let params = MailParams {
-            size, envid, ret: Some(Return::Full), body: Some(BodyKind::SevenBit), smtputf8: true, require_tls: false,
+            size, envid, ret: Some(Return::Full), body: Some(BodyKind::SevenBit), smtputf8: true, require_tls,
         };
         let line = Command::Mail { reverse_path: Some(&path), params: &params }.line().unwrap();
         prop_assert_eq!(Request::parse(&line), Ok(Request::Mail { reverse_path: Some(path.clone()), params }));

@@ -29,6 +29,12 @@ pub(super) fn mail(text: &str) -> Result<MailParams, RequestError> {
                 }
                 params.smtputf8 = true;
             }
+            "REQUIRETLS" => {
+                if value.is_some() || params.require_tls {
+                    return Err(RequestError::Parameter("REQUIRETLS"));
+                }
+                params.require_tls = true;
+            }
             "RET" => {
                 let ret = value.and_then(|value| match value.to_ascii_uppercase().as_str() {
                     "FULL" => Some(Return::Full),
@@ -111,12 +117,14 @@ fn notify(text: &str) -> Option<Notify> {
     Some(Notify::On(on))
 }
 
-/// `addr-type;xtext` (RFC 3461 4.2), at most 500 octets, ASCII only.
+/// `addr-type;xtext` (RFC 3461 4.2), at most 500 octets, ASCII only: it goes on as it came. What other types than
+/// rfc822 encode is not known here (RFC 6533 has its own for utf-8), but no type has an `=`.
 fn is_orcpt(text: &str) -> bool {
     let Some((kind, address)) = text.split_once(';') else { return false };
     text.len() <= 500
         && !kind.is_empty()
         && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !address.is_empty()
-        && address.bytes().all(|byte| matches!(byte, 0x21..=0x7e))
+        && address.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'=')
+        && (!kind.eq_ignore_ascii_case("rfc822") || xtext_decode(address).is_some())
 }

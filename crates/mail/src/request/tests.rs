@@ -29,7 +29,7 @@ fn good_lines() {
         (r#"MAIL FROM:<"a\">b"@example.org>"#, plain(r#""a\">b"@example.org"#)),
         ("MAIL FROM:<>", Request::Mail { reverse_path: None, params: MailParams::default() }),
         (
-            "MAIL FROM:<> SIZE=100 body=8bitmime SMTPUTF8 RET=full ENVID=a+20b AUTH=<>",
+            "MAIL FROM:<> SIZE=100 body=8bitmime SMTPUTF8 RET=full ENVID=a+20b AUTH=<> requiretls",
             Request::Mail {
                 reverse_path: None,
                 params: MailParams {
@@ -38,7 +38,7 @@ fn good_lines() {
                     smtputf8: true,
                     ret: Some(Return::Full),
                     envid: Some("a b".into()),
-                    require_tls: false,
+                    require_tls: true,
                 },
             },
         ),
@@ -102,6 +102,8 @@ fn bad_lines_and_their_replies() {
         ("MAIL FROM:<> BODY=BINARYMIME", 501),
         ("MAIL FROM:<> SMTPUTF8=1", 501),
         ("MAIL FROM:<> SMTPUTF8 SMTPUTF8", 501),
+        ("MAIL FROM:<> REQUIRETLS=YES", 501),
+        ("MAIL FROM:<> REQUIRETLS REQUIRETLS", 501),
         ("MAIL FROM:<> RET=SOME", 501),
         ("MAIL FROM:<> ENVID=+0D+0A", 501),
         (&long_envid, 501),
@@ -111,6 +113,9 @@ fn bad_lines_and_their_replies() {
         ("RCPT TO:<jane@example.org> NOTIFY=SUCCESS,SUCCESS", 501),
         ("RCPT TO:<jane@example.org> NOTIFY=", 501),
         ("RCPT TO:<jane@example.org> ORCPT=jane", 501),
+        ("RCPT TO:<jane@example.org> ORCPT=rfc822;a+4", 501),
+        ("RCPT TO:<jane@example.org> ORCPT=rfc822;a=b", 501),
+        ("RCPT TO:<jane@example.org> ORCPT=utf-8;a=b", 501),
         ("RCPT TO:<jane@example.org> SIZE=1", 555),
         ("DATA now", 501),
         ("RSET x", 501),
@@ -132,6 +137,24 @@ fn bad_lines_and_their_replies() {
         assert_eq!(reply.code, code, "{line}: {error}");
         assert_eq!(reply.enhanced.unwrap().class, 5);
         assert!(reply.wire().len() <= 512);
+    }
+}
+
+/// What a client's log shows for an address that no server could take (reference: 501 5.5.2).
+#[test]
+fn a_malformed_address_is_a_syntax_error_that_says_what_is_wrong() {
+    for (line, reply) in [
+        (
+            "RCPT TO:<.a@x.example>",
+            "501 5.5.2 Could not read the address: the part before the @ starts or ends with a dot or has two in a row; \
+             remove the extra dot",
+        ),
+        ("MAIL FROM:<a@>", "501 5.5.2 Could not read the domain: it is empty; write it as example.org"),
+        ("RCPT TO:a@x.example", "501 5.5.2 Syntax: RCPT TO:<name@example.org>"),
+        ("MAIL FROM:<a@x.example> SIZE=x", "501 5.5.4 Bad or repeated parameter SIZE"),
+        ("RCPT TO:<a@x.example> FOO=1", "555 5.5.4 Parameter not offered"),
+    ] {
+        assert_eq!(parse(line).expect_err(line).reply().to_string(), reply);
     }
 }
 

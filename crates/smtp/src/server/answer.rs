@@ -44,6 +44,26 @@ impl Answer {
         Act::LineAndClose(line.into()).into()
     }
 
+    /// Whether it accepts and the session goes on: a 2yz or 3yz.
+    pub(super) fn accepts(&self) -> bool {
+        match &self.act {
+            Act::Line(line) => line.starts_with(['2', '3']),
+            Act::Reply(reply) => reply.is_positive() || reply.is_intermediate(),
+            Act::Raw(bytes) => bytes.starts_with(b"2") || bytes.starts_with(b"3"),
+            Act::LineAndClose(_) | Act::RawAndClose(_) | Act::Close | Act::Silence => false,
+        }
+    }
+
+    /// Whether it is a refusal for good: a 5yz.
+    pub(super) fn refuses_for_good(&self) -> bool {
+        match &self.act {
+            Act::Line(line) | Act::LineAndClose(line) => line.starts_with('5'),
+            Act::Reply(reply) => reply.is_permanent(),
+            Act::Raw(bytes) | Act::RawAndClose(bytes) => bytes.starts_with(b"5"),
+            Act::Close | Act::Silence => false,
+        }
+    }
+
     /// The same answer, later.
     pub fn after(mut self, wait: Duration) -> Self {
         self.after = wait;

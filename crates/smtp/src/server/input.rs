@@ -5,12 +5,22 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
+use zeroize::Zeroize;
 
 use crate::dial::BoxStream;
 use postrider_mail::request::REQUEST_MAX;
 
-/// One read takes up to this much.
+/// What an idle session keeps for its next command.
+const SMALL: usize = 1024;
+/// One read takes up to this much, once a client has shown that it sends so much.
 const ROOM: usize = 64 * 1024;
+/// After so long a silence the buffers shrink to [`SMALL`].
+const QUIET: Duration = Duration::from_secs(2);
+/// Replies of a pipelined group go out at this size, not only at its end.
+const BATCH: usize = 8 * 1024;
+/// How long, and for how many bytes, a client that was told goodbye is still listened to.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
 
 pub(super) struct Pipe {
     stream: BoxStream,
@@ -31,7 +41,7 @@ pub(super) enum Read {
 
 /// What the buffer holds of the next command line.
 pub(super) enum Line {
-    /// A whole line with its CRLF: the range in the buffer.
+    /// A whole line with its CRLF.
     Whole(Vec<u8>),
     /// Not yet.
     Part,
@@ -41,8 +51,7 @@ pub(super) enum Line {
 
 impl Pipe {
     pub(super) fn new(stream: BoxStream, write_within: Duration) -> Self {
-        // The buffer grows to its full size with the first message; an idle session keeps it small.
-        Self { stream, input: vec![0; 4 * 1024], start: 0, end: 0, output: Vec::with_capacity(512), write_within }
+        Self { stream, input: vec![0; SMALL], start: 0, end: 0, output: Vec::new(), write_within }
     }
 
     /// Takes the stream out for a TLS handshake; nothing may be buffered then.
@@ -69,6 +78,12 @@ impl Pipe {
         self.end = 0;
     }
 
+    /// Overwrites what was used: it held a password.
+    pub(super) fn wipe(&mut self) {
+        self.input[..self.start].zeroize();
+        self.input[self.end..].zeroize();
+    }
+
     pub(super) fn line(&mut self) -> Line {
         match memchr::memchr(b'\n', self.pending()) {
             Some(at) if at < REQUEST_MAX => {
@@ -85,6 +100,11 @@ impl Pipe {
     /// Puts bytes into the batch of replies.
     pub(super) fn say(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
+    }
+
+    /// Whether the batch is so large that it should not wait for the end of the group.
+    pub(super) fn is_full(&self) -> bool {
+        self.output.len() >= BATCH
     }
 
     /// Sends the batch.
@@ -104,16 +124,32 @@ impl Pipe {
         sent
     }
 
-    /// Waits for more bytes, until the deadline.
+    /// Waits for more bytes, until the deadline. May be dropped and called again without loss.
     pub(super) async fn read(&mut self, deadline: Instant) -> Read {
         if self.start > 0 {
             self.input.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.input.len() && self.input.len() < ROOM {
-            self.input.resize(ROOM, 0);
+        if self.end == 0 && self.input.len() + self.output.capacity() > 2 * SMALL {
+            let quiet = Instant::now() + QUIET;
+            if quiet < deadline {
+                match self.read_once(quiet).await {
+                    Read::TimedOut => {
+                        self.input = vec![0; SMALL];
+                        self.output = Vec::new();
+                    }
+                    came => return came,
+                }
+            }
         }
+        if self.end == self.input.len() && self.input.len() < ROOM {
+            self.input.resize((self.input.len() * 4).min(ROOM), 0);
+        }
+        self.read_once(deadline).await
+    }
+
+    async fn read_once(&mut self, deadline: Instant) -> Read {
         match tokio::time::timeout_at(deadline, self.stream.read(&mut self.input[self.end..])).await {
             Ok(Ok(0) | Err(_)) => Read::Closed,
             Ok(Ok(count)) => {
@@ -125,8 +161,23 @@ impl Pipe {
     }
 
     /// Ends the stream in order.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(&mut self) {
         let _ = self.flush().await;
         let _ = tokio::time::timeout(self.write_within, self.stream.shutdown()).await;
+    }
+
+    /// As [`Pipe::close`], and reads on a little: a socket that is closed over unread bytes is reset, and the client
+    /// would lose our last reply.
+    pub(super) async fn close_and_linger(&mut self) {
+        self.close().await;
+        let until = Instant::now() + LINGER;
+        let mut left = LINGER_BYTES;
+        loop {
+            self.discard();
+            match self.read_once(until).await {
+                Read::More if self.end < left => left -= self.end,
+                Read::More | Read::Closed | Read::TimedOut => return,
+            }
+        }
     }
 }

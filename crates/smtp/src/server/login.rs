@@ -28,11 +28,12 @@ pub(super) enum Step {
 }
 
 const BAD: &str = "501 5.5.2 Cannot decode the response";
+const ANOTHER: &str = "535 5.7.8 An account cannot act for another one; leave the authorization identity empty";
 
 /// The first line. `Err` names a mechanism that is not offered.
 pub(super) fn start(mechanism: &str, initial: Option<Vec<u8>>) -> (Step, Option<Login>) {
     match (mechanism, initial) {
-        ("PLAIN", Some(response)) => (plain(&response), None),
+        ("PLAIN", Some(response)) => (plain(&Zeroizing::new(response)), None),
         ("PLAIN", None) => (Step::Ask("334 ".to_owned()), Some(Login::Plain)),
         ("LOGIN", None) => (prompt("Username:"), Some(Login::Account)),
         ("LOGIN", Some(account)) => account_given(&account),
@@ -58,6 +59,8 @@ pub(super) fn go_on(login: Login, line: &[u8]) -> (Step, Option<Login>) {
 
 fn plain(response: &[u8]) -> Step {
     match split_plain(response) {
+        // RFC 4616 section 2: whom the account wants to act for. Nobody may but for itself.
+        Some((identity, account, _)) if !identity.is_empty() && identity != account => Step::Refuse(ANOTHER),
         Some((_, account, password)) => Step::Complete(account.to_owned(), Zeroizing::new(password.to_owned())),
         None => Step::Refuse(BAD),
     }

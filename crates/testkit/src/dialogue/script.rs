@@ -8,6 +8,8 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Dialogue {
     pub(super) name: String,
+    title: Option<String>,
+    settings: Vec<(String, String)>,
     pub(super) steps: Vec<Step>,
 }
 
@@ -46,6 +48,7 @@ pub(super) enum StepKind {
     Hear(Pattern),
     HearUntil(Pattern),
     Wait(Duration),
+    Tls,
     Close,
     Gone,
 }
@@ -58,9 +61,22 @@ impl Dialogue {
     pub fn parse(name: &str, text: &str) -> Result<Self, ScriptError> {
         let wrong = |line, what| ScriptError::Line { script: name.to_owned(), line, what };
         let mut steps = Vec::new();
+        let (mut title, mut settings) = (None, Vec::new());
         for (index, text) in text.lines().enumerate() {
             let line = index + 1;
-            if text.trim().is_empty() || text.starts_with('#') {
+            if let Some(comment) = text.strip_prefix('#') {
+                title.get_or_insert_with(|| comment.trim().to_owned());
+                continue;
+            }
+            if text.trim().is_empty() {
+                continue;
+            }
+            if let Some(setting) = text.strip_prefix("set ") {
+                if !steps.is_empty() {
+                    return Err(wrong(line, "settings stand before the first step".to_owned()));
+                }
+                let (name, value) = setting.split_once(' ').unwrap_or((setting, ""));
+                settings.push((name.to_owned(), value.to_owned()));
                 continue;
             }
             steps.push(Step { line, kind: step(text).map_err(|what| wrong(line, what))? });
@@ -68,7 +84,7 @@ impl Dialogue {
         if steps.is_empty() {
             return Err(wrong(1, "a script needs at least one step".to_owned()));
         }
-        Ok(Self { name: name.to_owned(), steps })
+        Ok(Self { name: name.to_owned(), title, settings, steps })
     }
 
     /// Reads a script file.
@@ -100,6 +116,16 @@ impl Dialogue {
         paths.iter().map(|path| Self::read(path)).collect()
     }
 
+    /// Its first comment line: what it shows.
+    pub fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    /// Its `set NAME VALUE` lines, in order; what they mean is the test's.
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
     /// Its name, for messages.
     pub fn name(&self) -> &str {
         &self.name
@@ -115,14 +141,19 @@ fn step(line: &str) -> Result<StepKind, String> {
         "<" => StepKind::Hear(Pattern(rest.to_owned())),
         "<.." => StepKind::HearUntil(Pattern(rest.to_owned())),
         "wait" => StepKind::Wait(duration(rest.trim())?),
+        "tls" => StepKind::Tls,
         "close" => StepKind::Close,
         "gone" => StepKind::Gone,
-        _ => return Err(format!("{mark:?} is no step; write one of > >> < <.. wait close gone")),
+        _ => return Err(format!("{mark:?} is no step; write one of > >> < <.. wait tls close gone")),
     };
     Ok(kind)
 }
 
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
+/// The bytes behind `\r \n \t \\ \xHH`.
+///
+/// # Errors
+/// For another sign behind a backslash.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -212,6 +243,7 @@ mod tests {
             ("< 220 *\nsay hi\n", "line 2: \"say\" is no step"),
             (">> a\\q\n", "line 1: after a backslash"),
             (">> \\x4g\n", "line 1: 'g' is no hexadecimal"),
+            ("gone\nset size 1\n", "line 2: settings stand before"),
             ("wait five\n", "line 1: \"five\" is no time"),
             ("wait 5h\n", "line 1: \"h\" is no unit"),
         ];
@@ -219,6 +251,15 @@ mod tests {
             let error = Dialogue::parse("s.txt", text).expect_err(text).to_string();
             assert!(error.contains(message), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_script_has_a_title_and_settings() {
+        let script =
+            Dialogue::parse("s.txt", "# What it shows\nset size 10\nset open\n# more\ngone\n").expect("a script");
+        assert_eq!(script.title(), Some("What it shows"));
+        let settings = [("size".to_owned(), "10".to_owned()), ("open".to_owned(), String::new())];
+        assert_eq!(script.settings(), settings);
     }
 
     #[test]

@@ -6,30 +6,36 @@ use postrider_mail::stuffing::Unstuffer;
 use tokio::time::Instant;
 
 use super::super::{Flow, Handler};
-use super::{GO_ON, Next, Session, Transaction};
+use super::{GO_ON, Next, Session};
 
 /// A message may come slower than `Limits::slowest` for this long.
 const GRACE: Duration = Duration::from_secs(60);
+pub(super) const TOO_LARGE: &str = "552 5.3.4 Message is larger than this host takes";
+pub(super) const BAD_LINE: &str = "550 5.6.0 Bare CR, bare LF, NUL or a line of more than 998 octets";
 
 impl<H: Handler> Session<'_, H> {
     pub(super) async fn data(&mut self) -> Next {
-        match self.transaction {
-            Transaction::None => return self.refuse("503 5.5.1 Say MAIL first"),
-            Transaction::Open { recipients: 0 } => return self.refuse("554 5.5.1 No valid recipients"),
-            Transaction::Open { .. } => {}
+        let refusal = match &self.transaction {
+            None => Some("503 5.5.1 Say MAIL first"),
+            Some(transaction) if transaction.chunks.is_some() => Some("503 5.5.1 This message comes by BDAT"),
+            Some(transaction) if transaction.recipients == 0 => Some("554 5.5.1 No valid recipients"),
+            Some(_) => None,
+        };
+        if let Some(line) = refusal {
+            return self.refuse(line);
         }
         if !self.pipe().pending().is_empty() {
             // RFC 2920 3.1: DATA is the last of a group. If it were refused now, the message would be read as commands.
             return self.enough("503 5.5.1 Bytes sent before the reply to DATA");
         }
         let answer = self.handler.data().await;
-        let (next, accepted) = self.give(answer).await;
-        if next.is_break() || !accepted {
-            return next;
+        let accepted = answer.accepts();
+        self.give(answer).await?;
+        if accepted {
+            self.message().await?;
+            self.end();
         }
-        let next = self.message().await;
-        self.clear();
-        next
+        GO_ON
     }
 
     /// From the 354 to the reply to the dot.
@@ -47,9 +53,10 @@ impl<H: Handler> Session<'_, H> {
             bytes.clear();
             let pipe = self.pipe();
             let fed = match unstuffer.feed(pipe.pending(), &mut bytes) {
-                Ok(fed) => fed,
-                // RF-2: nobody knows where this message ends, so nothing after it may be read as commands.
-                Err(_) => return self.enough("550 5.6.0 Bare CR, bare LF or a line that is too long"),
+                Ok(fed) if memchr::memchr(0, &bytes).is_none() => fed,
+                // RF-2: nobody knows where this message ends, so nothing after it may be read as commands. A NUL that
+                // the next host drops would make a line end out of two halves.
+                Ok(_) | Err(_) => return self.enough(BAD_LINE),
             };
             pipe.consume(fed.consumed);
             size += bytes.len() as u64;
@@ -57,21 +64,22 @@ impl<H: Handler> Session<'_, H> {
             if fits && !bytes.is_empty() {
                 match self.handler.chunk(&bytes) {
                     Flow::Continue => {}
-                    Flow::Close => return self.drop_now(),
+                    Flow::Close => return self.leave(),
                     Flow::Silence => return self.silence().await,
                 }
             }
             if fed.done {
                 if !fits {
-                    return self.refuse("552 5.3.4 Message is larger than this host takes");
+                    return self.refuse(TOO_LARGE);
                 }
                 let answer = self.handler.message(size).await;
-                return self.give(answer).await.0;
+                self.end();
+                return self.give(answer).await;
             }
         }
     }
 
-    fn check_speed(&mut self, started: Instant, size: u64) -> Next {
+    pub(super) fn check_speed(&mut self, started: Instant, size: u64) -> Next {
         let took = started.elapsed();
         if took > GRACE && size / took.as_secs().max(1) < self.config.limits.slowest {
             return self.enough("421 4.4.2 The message comes too slowly");
