@@ -8,3 +8,8 @@ mod ladder;
 mod rig;
 mod secure_dns;
 mod server_dialogues;
+mod server_malformed;
+mod server_memory;
+mod server_rig;
+mod server_scripts;
+mod server_smuggling;

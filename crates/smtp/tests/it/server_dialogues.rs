@@ -147,8 +147,8 @@ async fn commands_out_of_order() {
     assert_eq!(codes(&client.ask("MAIL FROM:<a@us.test>").await), ["250"]);
     assert_eq!(codes(&client.ask("MAIL FROM:<a@us.test>").await), ["503"]);
     assert_eq!(codes(&client.ask("DATA").await), ["554"]);
-    assert_eq!(codes(&client.ask("STARTTLS").await), ["503"]);
-    assert_eq!(codes(&client.ask("AUTH PLAIN AGEAYg==").await), ["503"]);
+    assert_eq!(codes(&client.ask("STARTTLS").await), ["502"]);
+    assert_eq!(codes(&client.ask("AUTH PLAIN AGEAYg==").await), ["502"]);
     assert_eq!(codes(&client.ask("BDAT 5").await), ["502"]);
     // EHLO resets the transaction.
     client.ask("EHLO us.test").await;
@@ -291,7 +291,7 @@ async fn logins() {
     let mut clear = Client::new(|config| config.offer.auth = AuthOffer::RequiredUnderTls);
     clear.hear().await;
     assert!(!clear.ask("EHLO us.test").await.contains("AUTH"));
-    assert_eq!(codes(&clear.ask("AUTH PLAIN AHJlbGF5AHNlY3JldA==").await), ["503"]);
+    assert_eq!(codes(&clear.ask("AUTH PLAIN AHJlbGF5AHNlY3JldA==").await), ["538"]);
 }
 
 /// A session's worth of commands, a message with dots in awkward places among them.
