@@ -97,8 +97,10 @@ pub trait Handler: Send {
         async { Answer::line("354 End data with <CR><LF>.<CR><LF>") }
     }
 
-    /// The next bytes of the message, without dot-stuffing, never more than the offered size in all. They hold no
-    /// NUL and no bare CR or LF; the last of them end with CRLF (a CR may be the last byte of a call).
+    /// The next bytes of the message, without dot-stuffing, never more than the offered size in all (and the CRLF that
+    /// the last line of a BDAT may lack). They hold no NUL and no bare CR or LF; the last of them end with CRLF. A call
+    /// may end between CR and LF. A message that breaks these rules later is never told as whole: wait for
+    /// [`Handler::message`].
     fn chunk(&mut self, bytes: &[u8]) -> Flow;
 
     /// The final dot or BDAT LAST came and the message was whole; a 2yz takes responsibility for it, so it must be

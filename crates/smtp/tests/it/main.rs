@@ -8,6 +8,7 @@ mod ladder;
 mod rig;
 mod secure_dns;
 mod server_dialogues;
+mod server_lifecycle;
 mod server_malformed;
 mod server_memory;
 mod server_rig;

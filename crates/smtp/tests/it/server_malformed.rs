@@ -200,13 +200,18 @@ async fn misbehave(random: &mut Random, mut output: tokio::io::WriteHalf<DuplexS
     Some(output)
 }
 
+/// Another number for a longer run: MALFORMED_SESSIONS=5000000.
+fn sessions() -> u64 {
+    std::env::var("MALFORMED_SESSIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(10_000)
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_malformed_sessions() {
     // Idle or one session, and what may still be under way then: the handshake, replies that nobody reads, last words.
     let longest = Duration::from_secs(400 + 60 + 2 * 60 + 10);
     let mut ends: BTreeMap<String, u32> = BTreeMap::new();
     let mut kept = 0;
-    for seed in 0..10_000 {
+    for seed in 0..sessions() {
         let mut random = Random(seed);
         let config = odd_listener(&mut random);
         let implicit_tls = random.one_in(50);
