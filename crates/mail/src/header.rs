@@ -183,7 +183,7 @@ fn is_plain(value: &str) -> bool {
 }
 
 /// Writes a display name as atoms, as a quoted string or as encoded words.
-fn phrase(display: &str, column: usize, out: &mut Vec<u8>) -> usize {
+pub(crate) fn phrase(display: &str, column: usize, out: &mut Vec<u8>) -> usize {
     let is_atom = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
     if is_plain(display) && display.bytes().all(|byte| is_atom(byte) || byte == b' ') && !display.contains("  ") {
         return display.split(' ').fold(column, |column, word| push_token(word.as_bytes(), column, out));
@@ -204,7 +204,7 @@ fn phrase(display: &str, column: usize, out: &mut Vec<u8>) -> usize {
 }
 
 /// Writes a blank, or a fold, and the token.
-fn push_token(token: &[u8], column: usize, out: &mut Vec<u8>) -> usize {
+pub(crate) fn push_token(token: &[u8], column: usize, out: &mut Vec<u8>) -> usize {
     let column = if column + 1 + token.len() > ENCODED_COLUMNS {
         out.extend_from_slice(b"\r\n ");
         1

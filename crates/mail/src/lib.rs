@@ -14,6 +14,7 @@ pub mod mailbox;
 pub mod message_id;
 pub mod qp;
 pub mod redact;
+pub mod relay;
 pub mod reply;
 pub mod report;
 pub mod request;

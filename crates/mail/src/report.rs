@@ -8,13 +8,13 @@
 mod address;
 mod arf;
 mod dsn;
-mod mime;
+pub(crate) mod mime;
 mod notice;
 mod original;
 mod plain;
 mod ses;
 mod spoken;
-mod text;
+pub(crate) mod text;
 
 use crate::reply::EnhancedStatus;
 use crate::stage::Stage;

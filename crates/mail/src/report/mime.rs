@@ -241,7 +241,7 @@ fn part(fields: &Fields, content: &ContentType<'_>, body: &[u8]) -> Part {
 }
 
 /// Text in a charset; what is UTF-8 is taken as such whatever is said.
-pub(super) fn decode(bytes: &[u8], charset: Option<&str>) -> String {
+pub(crate) fn decode(bytes: &[u8], charset: Option<&str>) -> String {
     let named = charset.and_then(|name| encoding_rs::Encoding::for_label(name.trim().as_bytes()));
     match named {
         Some(encoding) if encoding != encoding_rs::UTF_8 => encoding.decode_without_bom_handling(bytes).0.into_owned(),
@@ -257,7 +257,7 @@ pub(super) fn decode(bytes: &[u8], charset: Option<&str>) -> String {
 }
 
 /// Quoted-printable, forgiving: what is no escape stays as it is (RFC 2045 6.7, note on robustness).
-pub(super) fn unquote(body: &[u8]) -> Vec<u8> {
+pub(crate) fn unquote(body: &[u8]) -> Vec<u8> {
     let hex = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut out = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -280,7 +280,7 @@ pub(super) fn unquote(body: &[u8]) -> Vec<u8> {
 }
 
 /// Base64, forgiving: other characters are skipped, a torn end is dropped.
-pub(super) fn unbase64(body: &[u8]) -> Vec<u8> {
+pub(crate) fn unbase64(body: &[u8]) -> Vec<u8> {
     use base64::Engine as _;
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -299,13 +299,13 @@ pub(super) fn unbase64(body: &[u8]) -> Vec<u8> {
 
 /// A Content-Type.
 #[derive(Debug)]
-pub(super) struct ContentType<'a> {
-    pub(super) kind: String,
+pub(crate) struct ContentType<'a> {
+    pub(crate) kind: String,
     parameters: &'a str,
 }
 
 impl<'a> ContentType<'a> {
-    pub(super) fn read(value: &'a str) -> ContentType<'a> {
+    pub(crate) fn read(value: &'a str) -> ContentType<'a> {
         let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
         let kind = one_line(kind).to_ascii_lowercase();
         let kind = if kind.contains('/') { kind } else { "text/plain".to_owned() };
@@ -313,7 +313,7 @@ impl<'a> ContentType<'a> {
     }
 
     /// A parameter, unquoted. Looks for the name, so that a stray semicolon does no harm.
-    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let lower = self.parameters.to_ascii_lowercase();
         let mut from = 0;
         while let Some(found) = lower[from..].find(name) {

@@ -5,7 +5,7 @@
 use super::mime;
 
 /// All white space becomes single blanks, control characters go.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if !out.is_empty() {
@@ -17,7 +17,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// At most `max` octets, cut between characters.
-pub(super) fn cut(text: &str, max: usize) -> &str {
+pub(crate) fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
@@ -59,7 +59,7 @@ pub(super) fn of_html(html: &str) -> String {
 }
 
 /// Where `wanted` (lowercase ASCII) stands in `text`, whatever its case.
-pub(super) fn find_ignore_case(text: &str, wanted: &str) -> Option<usize> {
+pub(crate) fn find_ignore_case(text: &str, wanted: &str) -> Option<usize> {
     let (text, wanted) = (text.as_bytes(), wanted.as_bytes());
     let first = *wanted.first()?;
     memchr::memchr2_iter(first, first.to_ascii_uppercase(), text)
@@ -67,7 +67,7 @@ pub(super) fn find_ignore_case(text: &str, wanted: &str) -> Option<usize> {
 }
 
 /// Encoded words (RFC 2047) read; anything wrong stays as it is.
-pub(super) fn decode_words(value: &str) -> String {
+pub(crate) fn decode_words(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
     let mut after_word = false;
