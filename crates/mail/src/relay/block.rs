@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn blocks_end_in_one_place() {
         let named = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(names(b"A: 1\r\nB : 2\r\n x\r\n\r\nbody"), (named("A B"), 18, 20, End::EmptyLine));
+        assert_eq!(names(b"A: 1\r\nB : 2\r\n x\r\n\r\nbody"), (named("A B"), 17, 19, End::EmptyLine));
         assert_eq!(names(b"A: 1\r\nhello\r\nB: 2\r\n"), (named("A"), 6, 6, End::NoField));
         assert_eq!(names(b"A: 1"), (named("A"), 4, 4, End::Bytes));
         assert_eq!(names(b" A: 1\r\n"), (vec![], 0, 0, End::NoField));

@@ -273,12 +273,12 @@ mod tests {
     #[test]
     fn fields_become_ascii() {
         for (line, wanted) in [
-            ("Subject: h\u{e9}\r\n", "Subject: =?utf-8?Q?h=C3=A9?=\r\n"),
+            ("Subject: our caf\u{e9}\r\n", "Subject: =?utf-8?Q?our_caf=C3=A9?=\r\n"),
             ("X-Note: =?utf-8?Q?=C3=A9?= and \u{e9}\r\n", "X-Note: =?utf-8?Q?=C3=A9_and_=C3=A9?=\r\n"),
             ("From: \"J\u{f6}rg\" <j@b.example>\r\n", "From: =?utf-8?Q?J=C3=B6rg?= <j@b.example>\r\n"),
             (
                 "To: Ann <a@b.example>,\r\n J\u{f6}rg <j@b\u{fc}cher.example>\r\n",
-                "To: Ann <a@b.example>, =?utf-8?Q?J=C3=B6rg?=\r\n <j@xn--bcher-kva.example>\r\n",
+                "To: Ann <a@b.example>, =?utf-8?Q?J=C3=B6rg?= <j@xn--bcher-kva.example>\r\n",
             ),
             ("Cc: Gr\u{fc}n: a@b.example;\r\n", "Cc: =?utf-8?Q?Gr=C3=BCn?=: a@b.example;\r\n"),
             ("To: a@b.example (J\u{f6}rg)\r\n", "To: =?utf-8?Q?J=C3=B6rg?= <a@b.example>\r\n"),

@@ -80,7 +80,6 @@ pub fn rewrite(bytes: &[u8], incoming: &Incoming, additions: &Additions<'_>) -> 
     let layout = &incoming.layout;
     if layout.length != bytes.len() {
         // Ranges of another message mean nothing here: leave it whole rather than tear it.
-        debug_assert!(false, "the message is not the one that was read");
         return Rewritten { bytes: bytes.to_vec(), needs: None, macro_links: 0, inputs: 0 };
     }
     let mut edits = Edits::default();
@@ -168,19 +167,20 @@ fn body_edits(
     }
     let (mut links, mut inputs) = (0, 0);
     let mut cut_parts = Vec::with_capacity(layout.cuts.len());
+    let mut is_root_encoded = false;
     for part_cuts in &layout.cuts {
         let Some(part) = layout.parts.list.get(part_cuts.part) else { continue };
         let keeps_links = additions.unsubscribe_url.is_none();
         let part_links = if keeps_links { 0 } else { part_cuts.links() };
         let part_inputs = part_cuts.cuts.len() - part_cuts.links();
         if part_links + part_inputs > 0 {
-            cut_part(bytes, part, part_cuts, additions, edits);
+            let changes_encoding = cut_part(bytes, part, part_cuts, additions, edits);
+            is_root_encoded |= part.is_root && changes_encoding;
             cut_parts.push(part_cuts.part);
         }
         links += part_links;
         inputs += part_inputs;
     }
-    let mut is_root_encoded = cut_parts.contains(&0);
     if encodes {
         for (at, part) in layout.parts.list.iter().enumerate() {
             seven_bit::encode_header(bytes, part, edits);
@@ -200,8 +200,8 @@ fn body_edits(
 /// Longest line that a part may have to stay as it is when links of another length come in.
 const LINE_ROOM: usize = 600;
 
-/// One part without its inputs and with URLs for its macro links.
-fn cut_part(bytes: &[u8], part: &Part, part_cuts: &PartCuts, additions: &Additions<'_>, edits: &mut Edits) {
+/// One part without its inputs and with URLs for its macro links; says whether its encoding is another now.
+fn cut_part(bytes: &[u8], part: &Part, part_cuts: &PartCuts, additions: &Additions<'_>, edits: &mut Edits) -> bool {
     let raw = &bytes[part.body.clone()];
     let text = changes::decoded(raw, part.encoding);
     let mut pieces = Vec::with_capacity(part_cuts.cuts.len() * 2 + 1);
@@ -235,6 +235,7 @@ fn cut_part(bytes: &[u8], part: &Part, part_cuts: &PartCuts, additions: &Additio
     if encoding != part.encoding {
         seven_bit::set_encoding(bytes, part, encoding, edits);
     }
+    encoding != part.encoding
 }
 
 enum Piece<'a> {

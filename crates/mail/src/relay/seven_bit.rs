@@ -214,8 +214,8 @@ fn gaps(parts: &Parts, length: usize) -> impl Iterator<Item = Gap> {
         push_gaps(&mut found, &mut around, at, part.header.start);
         at = match part.role {
             Role::Container => {
-                let seals = matches!(part.kind.as_str(), "multipart/signed" | "multipart/encrypted");
-                around.push((part.body.end, part.sealed || seals));
+                // What stands around the parts of the outermost signed multipart is not signed itself (RFC 1847 2.1).
+                around.push((part.body.end, part.sealed));
                 part.header.body
             }
             Role::Embedded => part.header.body,
@@ -301,8 +301,12 @@ mod tests {
         let signed = "Content-Type: multipart/signed; boundary=b; protocol=\"application/pgp-signature\"\n\n--b\n\n\u{e9}\n--b\n\
             Content-Type: application/pgp-signature\n\nx\n--b--\n";
         assert_eq!(seven(signed), Err(NeedsEightBit::SealedPart));
-        let within = signed.replace("\u{e9}", "e").replace("--b--\n", "--b--\n\u{e9}\n");
-        assert_eq!(seven(&within), Err(NeedsEightBit::SealedPart));
+        let around = signed.replace("\u{e9}", "e").replace("--b--\n", "--b--\n\u{e9}\n");
+        assert_eq!(seven(&around), Ok(around.replace('\u{e9}', "??")));
+        let nested = signed
+            .replace("\u{e9}\n", "e\n")
+            .replace("--b\n\ne", "--b\nContent-Type: multipart/mixed; boundary=c\n\npr\u{e9}\n--c\n\ne\n--c--");
+        assert_eq!(seven(&nested), Err(NeedsEightBit::SealedPart));
         assert_eq!(seven("Content-Type: multipart/mixed\n\n\u{e9}\n"), Err(NeedsEightBit::OpaquePart));
         assert_eq!(seven("Content-Transfer-Encoding: x-uu\n\n\u{e9}\n"), Err(NeedsEightBit::OpaquePart));
         assert_eq!(seven("From: \u{e9}@b.example\n\nx\n"), Err(NeedsEightBit::Utf8Header));

@@ -55,9 +55,16 @@ fn is_domain(c: char) -> bool {
 
 /// The value of a recipient field, `rfc822; ann@example.org` (RFC 3464 2.3.1), `<ann@example.org>` or bare.
 pub(super) fn of_field(value: &str) -> Option<String> {
-    let value = match value.split_once(';') {
-        Some((_, value)) if !value.trim().is_empty() => value,
-        _ => value,
+    let (kind, value) = match value.split_once(';') {
+        Some((kind, value)) if !value.trim().is_empty() => (kind.trim(), value),
+        _ => ("", value),
+    };
+    let unescaped;
+    let value = if kind.eq_ignore_ascii_case("utf-8") {
+        unescaped = unescape(value);
+        unescaped.as_str()
+    } else {
+        value
     };
     match find(value) {
         Some(found) => Some(found.mailbox),
@@ -68,6 +75,30 @@ pub(super) fn of_field(value: &str) -> Option<String> {
             plain.then(|| word.to_owned())
         }
     }
+}
+
+/// `\x{E9}` becomes its character (RFC 6533 3); control characters and what is no escape stay as they are.
+fn unescape(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = rest.find("\\x{") {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let digits = escape[3..].split('}').next().filter(|digits| (1..=6).contains(&digits.len()));
+        let read = digits.and_then(|digits| Some((digits.len(), u32::from_str_radix(digits, 16).ok()?)));
+        match read.and_then(|(length, code)| Some((length, char::from_u32(code).filter(|c| !c.is_control())?))) {
+            Some((length, c)) if escape.as_bytes().get(3 + length) == Some(&b'}') => {
+                out.push(c);
+                rest = &escape[4 + length..];
+            }
+            _ => {
+                out.push_str(&escape[..3]);
+                rest = &escape[3..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
@@ -93,5 +124,7 @@ mod tests {
         assert_eq!(of_field("rfc822; <ann@example.org>").unwrap(), "ann@example.org");
         assert_eq!(of_field("x400; ann").unwrap(), "ann");
         assert_eq!(of_field("  "), None);
+        assert_eq!(of_field("utf-8; jos\\x{E9}@example.org").unwrap(), "jos\u{e9}@example.org");
+        assert_eq!(unescape("a\\x{+}\\x{D}\\x{110000}\\x{E9"), "a\\x{+}\\x{D}\\x{110000}\\x{E9");
     }
 }
