@@ -57,8 +57,8 @@ const MACHINE: &[&str] = &[
     "list-unsubscribe-post",
     "auto-submitted",
 ];
-/// Most octets of a value that are encoded; more is cut.
-const VALUE_MAX: usize = 32 * 1_024;
+/// Most octets of a value that are read: as long as a header may be.
+const VALUE_MAX: usize = super::read::HEADER_MAX;
 /// Octets of a parameter's value on one line, after percent encoding.
 const PARAMETER_LINE: usize = 60;
 

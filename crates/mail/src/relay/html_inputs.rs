@@ -74,8 +74,11 @@ pub(super) fn find(html: &[u8], charset: Option<&str>, ids: &HtmlInputs) -> Vec<
     found
 }
 
-/// Names in lowercase with their raw values, and the octets up to and with `>`; `None` when the tag does not end.
-fn attributes(text: &[u8]) -> Option<(Vec<(String, &[u8])>, usize)> {
+/// Attributes of a tag: names in lowercase with their raw values.
+type Attributes<'a> = Vec<(String, &'a [u8])>;
+
+/// The attributes of a tag, and the octets up to and with `>`; `None` when the tag does not end.
+fn attributes(text: &[u8]) -> Option<(Attributes<'_>, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
     loop {

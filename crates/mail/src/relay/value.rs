@@ -89,7 +89,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
     let (millis, zone) = match rest.strip_prefix('.') {
         Some(rest) => {
             let end = rest.find(|c: char| !c.is_ascii_digit())?;
-            let fraction = rest[..end].as_bytes();
+            let fraction = &rest.as_bytes()[..end];
             let digit = |at: usize| fraction.get(at).map_or(0, |byte| i64::from(byte - b'0'));
             if end == 0 || end > 12 {
                 return None;

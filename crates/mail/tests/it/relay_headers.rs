@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use postrider_mail::relay::{
     Additions, AttributeKind, AttributeValue, BodyForm, HeaderForm, HtmlInputs, Incoming, NewDeliveryType,
-    OwnListFields, ReadRules, SpecialName, StreamWish, read, rewrite,
+    OwnListFields, ReadRules, Reason, SpecialName, StreamWish, read, rewrite,
 };
 
 const TABLE: &str = include_str!("../golden/relay-headers.tsv");
@@ -237,13 +238,30 @@ fn the_page_shows_the_table() {
         let (about, outcome) = (cell(row.about), cell(row.outcome));
         made.push_str(&format!("| {about} | {} | {} | `{outcome}` |\n", row.spelling, written.join("<br>")));
     }
+    compare("outcomes", &made);
+}
+
+/// The same page explains each reason in the words of the error view.
+#[test]
+fn the_page_explains_every_reason() {
+    let mut made = String::from("| reason | says |\n|---|---|\n");
+    for reason in Reason::ALL {
+        made.push_str(&format!("| `{}` | {reason} |\n", reason.as_str()));
+    }
+    compare("reasons", &made);
+}
+
+fn compare(part: &str, made: &str) {
+    // Two tests write one page.
+    static PAGE: Mutex<()> = Mutex::new(());
+    let _page = PAGE.lock();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/relay-headers.md");
     let text = std::fs::read_to_string(&path).expect("the page");
-    let (begin, end) = ("<!-- outcomes: made by a test -->\n", "<!-- outcomes: end -->");
-    let from = text.find(begin).expect("the mark before the table") + begin.len();
-    let to = from + text[from..].find(end).expect("the mark after the table");
+    let (begin, end) = (format!("<!-- {part}: made by a test -->\n"), format!("<!-- {part}: end -->"));
+    let from = text.find(&begin).expect("the mark before the table") + begin.len();
+    let to = from + text[from..].find(&end).expect("the mark after the table");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, [&text[..from], &made, &text[to..]].concat()).expect("written");
+        std::fs::write(&path, [&text[..from], made, &text[to..]].concat()).expect("written");
         return;
     }
     assert_eq!(&text[from..to], made, "docs/relay-headers.md is not up to date: run the test once with UPDATE_DOCS=1");
