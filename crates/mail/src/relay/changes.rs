@@ -8,7 +8,8 @@ use std::ops::Range;
 use super::html_inputs::{self, HTML_MAX, Input};
 use super::macro_link::{self, MacroLink};
 use super::parts::{Encoding, Part, Role};
-use super::read::{HtmlInputs, LINE_MAX};
+use super::read::LINE_MAX;
+use super::rules::HtmlInputs;
 use crate::report::mime;
 
 /// Ranges with what takes their place, in any order; where two overlap the first counts.
@@ -91,7 +92,7 @@ pub(super) struct Looked {
 pub(super) fn look(bytes: &[u8], part: &Part, ids: Option<&HtmlInputs>, links: bool) -> Option<Looked> {
     let is_text = part.role == Role::Leaf && matches!(part.kind.as_str(), "text/plain" | "text/html");
     let raw = bytes.get(part.body.clone()).unwrap_or_default();
-    if !is_text || raw.len() > 2 * HTML_MAX || (ids.is_none() && !links) {
+    if !is_text || raw.len() > HTML_MAX || (ids.is_none() && !links) {
         return None;
     }
     let may_link = match part.encoding {

@@ -6,11 +6,11 @@
 use std::ops::Range;
 
 use super::name::SpecialName;
-use super::read::HtmlInputs;
+use super::rules::HtmlInputs;
 use crate::report::mime;
 
 /// Most octets of a decoded part that are searched.
-pub(super) const HTML_MAX: usize = 1_024 * 1_024;
+pub(super) const HTML_MAX: usize = 2 * 1_024 * 1_024;
 /// Most inputs of one part.
 const INPUTS_MAX: usize = 200;
 /// Most octets of one tag.

@@ -124,6 +124,13 @@ pub(super) fn read(bytes: &[u8], header: &Block) -> Parts {
         has_content_type: false,
         is_root: false,
     }));
+    // A signed multipart whose parts were not found: nobody knows where what is signed ends.
+    let is_torn = |part: &Part| {
+        part.role == Role::Opaque && matches!(part.kind.as_str(), "multipart/signed" | "multipart/encrypted")
+    };
+    if parts.list.iter().any(is_torn) {
+        parts.list.iter_mut().for_each(|part| part.sealed = true);
+    }
     parts
 }
 
@@ -133,6 +140,14 @@ impl Parts {
         let window = place.range.start..place.range.end.min(place.range.start + HEADER_MAX);
         let header = header.cloned().unwrap_or_else(|| block::scan(bytes, window.clone()));
         let too_long = header.how == End::Bytes && header.body < place.range.end;
+        let count = |name: &str| header.fields.iter().filter(|field| field.is(bytes, name)).count();
+        // Readers differ in which of two fields counts: what the part is cannot be known, so it stays as it is.
+        let ambiguous = count("content-type") > 1 || count("content-transfer-encoding") > 1;
+        if ambiguous {
+            for field in header.fields.iter().filter(|field| field.is(bytes, "content-type")) {
+                self.note_signature(&ContentType::read(&field.text(bytes, FIELD_MAX)));
+            }
+        }
         let written = header.find(bytes, "content-type").map(|field| field.text(bytes, FIELD_MAX));
         let default = if place.digest { "message/rfc822" } else { "text/plain" };
         let content = ContentType::read(written.as_deref().unwrap_or(default));
@@ -150,7 +165,10 @@ impl Parts {
             is_root,
         };
         self.note_signature(&content);
-        if too_long {
+        // Header and body that nothing divides would be divided elsewhere once the body is another.
+        if ambiguous || (!is_root && part.header.how == End::NoField) {
+            part.role = Role::Opaque;
+        } else if too_long {
             (part.role, self.cut) = (Role::Opaque, true);
         } else if let Some(name) = content.kind.strip_prefix("multipart/") {
             part.role = Role::Opaque;
@@ -318,6 +336,22 @@ mod tests {
         let (parts, _) =
             shape("Content-Type: multipart/mixed; boundary=b\n\n--b\n--b\nContent-Type: text/html\n--b--\n");
         assert_eq!(parts, ["multipart/mixed Container ", "text/plain Leaf ", "text/html Leaf "]);
+    }
+
+    /// Found by comparing with another parser: each of these is read in more than one way.
+    #[test]
+    fn what_can_be_read_in_two_ways_is_left() {
+        let (parts, signed) =
+            shape("Content-Type: message/rfc822\nContent-Type: multipart/signed; boundary=c\n\n--c\n\nx\n--c--\n");
+        assert_eq!((parts, signed), (vec!["message/rfc822 Opaque ".to_owned()], SignedPart::Other));
+        let (parts, _) = shape(
+            "Content-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: multipart/signed; boundary=c\n\n--c\n\nx\n",
+        );
+        assert_eq!(parts[1..], ["multipart/signed sealed Opaque ", "text/plain sealed Leaf x|"]);
+        let (parts, _) = shape("Content-Type: message/rfc822\n\nSubject: x\nbody\n");
+        assert_eq!(parts[1..], ["text/plain Opaque "]);
+        let (parts, _) = shape("Content-Transfer-Encoding: 8bit\nContent-Transfer-Encoding: base64\n\nx\n");
+        assert_eq!(parts, ["text/plain Opaque "]);
     }
 
     #[test]

@@ -3,21 +3,20 @@
 //!
 //! Must not know credentials: whether the author may write From so is judged by the caller.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
-use super::attribute::AttributeKind;
 use super::block::{self, Block, End, Field};
 use super::changes::{self, PartCuts};
-use super::name::{SpecialName, Spelling};
+use super::name::Spelling;
 use super::parts::{self, Parts, SignedPart};
 use super::problem::{Problem, Reason};
 use super::refusal::Refusal;
+use super::rules::ReadRules;
 use super::special::{Collector, Special, VALUE_MAX, push_problem};
 use super::{address, html_inputs};
-use crate::mailbox::{DomainName, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::report::text::{decode_words, one_line};
 use crate::tls_required;
 
@@ -33,66 +32,6 @@ const HOPS_MAX: usize = 50;
 const OWN_HOPS_MAX: usize = 3;
 /// Most octets of an address field that are read.
 const ADDRESSES_MAX: usize = 16 * 1_024;
-
-/// The ids of hidden inputs that stand for headers; `None` switches one off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HtmlInputs {
-    /// `clabDeliveryId`.
-    pub delivery_id: Option<String>,
-    /// `clabDeliveryLabel`.
-    pub delivery_label: Option<String>,
-    /// `clabExternalId`.
-    pub external_id: Option<String>,
-    /// `clabExternalDesc`.
-    pub external_description: Option<String>,
-    /// `clabPrimaryKey`.
-    pub primary_key: Option<String>,
-    /// Whether `clabRecipient` counts; this id cannot be renamed.
-    pub takes_recipient: bool,
-}
-
-impl Default for HtmlInputs {
-    fn default() -> Self {
-        HtmlInputs {
-            delivery_id: Some("clabDeliveryId".to_owned()),
-            delivery_label: Some("clabDeliveryLabel".to_owned()),
-            external_id: Some("clabExternalId".to_owned()),
-            external_description: Some("clabExternalDesc".to_owned()),
-            primary_key: Some("clabPrimaryKey".to_owned()),
-            takes_recipient: true,
-        }
-    }
-}
-
-/// What is set for a credential about the messages that it hands in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadRules {
-    /// The names that this installation writes after `by` in Received.
-    pub own_hosts: Vec<DomainName>,
-    /// Further header names that mean a special one, such as those for tracking that a former provider gave.
-    pub mapped: Vec<(String, SpecialName)>,
-    /// Special headers that are switched off; [`SpecialName::Recipient`] stands for all attributes.
-    pub disabled: Vec<SpecialName>,
-    /// What attributes have to be, by name.
-    pub attribute_kinds: BTreeMap<String, AttributeKind>,
-    /// Hidden inputs that stand for headers; `None`, the default, leaves HTML alone.
-    pub html_inputs: Option<HtmlInputs>,
-    /// Whether unsubscribe macro links are looked for.
-    pub finds_macro_links: bool,
-}
-
-impl Default for ReadRules {
-    fn default() -> Self {
-        ReadRules {
-            own_hosts: Vec::new(),
-            mapped: Vec::new(),
-            disabled: Vec::new(),
-            attribute_kinds: BTreeMap::new(),
-            html_inputs: None,
-            finds_macro_links: true,
-        }
-    }
-}
 
 /// Why a field does not leave with the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

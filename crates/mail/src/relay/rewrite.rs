@@ -183,11 +183,11 @@ fn body_edits(
     }
     if encodes {
         for (at, part) in layout.parts.list.iter().enumerate() {
-            seven_bit::encode_header(bytes, part, edits);
             if !cut_parts.contains(&at) {
                 seven_bit::encode_part(bytes, part, edits);
                 is_root_encoded |= at == 0 && seven_bit::is_encoded_anew(bytes, part);
             }
+            seven_bit::encode_header(bytes, part, edits);
         }
         seven_bit::clean_gaps(bytes, &layout.parts, edits);
     }

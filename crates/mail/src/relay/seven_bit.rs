@@ -71,6 +71,9 @@ pub(super) fn is_dirty(bytes: &[u8]) -> bool {
 pub(super) fn obstacle(bytes: &[u8], parts: &Parts) -> Option<NeedsEightBit> {
     for (at, part) in parts.list.iter().enumerate() {
         let header = &bytes[part.header.start..part.header.end];
+        if at > 0 && changes::has_long_line(header) {
+            return Some(if part.sealed { NeedsEightBit::SealedPart } else { NeedsEightBit::OpaquePart });
+        }
         if at > 0 && !header.is_ascii() {
             if part.sealed {
                 return Some(NeedsEightBit::SealedPart);
@@ -175,7 +178,7 @@ pub(super) fn set_encoding(bytes: &[u8], part: &Part, encoding: Encoding, edits:
         Encoding::Base64 => "base64",
     };
     let line = format!("Content-Transfer-Encoding: {word}\r\n");
-    let Block { fields, end, how, .. } = &part.header;
+    let Block { fields, end, .. } = &part.header;
     let mut written = fields.iter().filter(|field| field.is(bytes, "content-transfer-encoding"));
     let mut added = Vec::new();
     match written.next() {
@@ -189,10 +192,6 @@ pub(super) fn set_encoding(bytes: &[u8], part: &Part, encoding: Encoding, edits:
         // RFC 1428: 8-bit text of which nobody said what it is.
         let charset = if std::str::from_utf8(raw).is_ok() { "utf-8" } else { "unknown-8bit" };
         added.extend_from_slice(format!("Content-Type: text/plain; charset={charset}\r\n").as_bytes());
-    }
-    // A part that begins without its empty line has none to end what is added; the whole message gets one anyway.
-    if !part.is_root && !added.is_empty() && *how != End::EmptyLine {
-        added.extend_from_slice(b"\r\n");
     }
     if !added.is_empty() {
         edits.insert(*end, added);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::attribute::{self, ATTRIBUTES_MAX, AttributeValue};
 use super::name::{Named, SpecialName, Spelling, of_header};
 use super::problem::{Problem, Reason};
-use super::read::ReadRules;
+use super::rules::ReadRules;
 use super::value;
 use crate::mailbox::DomainName;
 

@@ -1,6 +1,8 @@
 //! Refusals, facts and problems by table.
 
+use super::super::HtmlInputs;
 use super::*;
+use crate::mailbox::DomainName;
 use crate::reply::Reply;
 
 fn crlf(text: &str) -> Vec<u8> {
