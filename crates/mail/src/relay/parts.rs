@@ -124,9 +124,11 @@ pub(super) fn read(bytes: &[u8], header: &Block) -> Parts {
         has_content_type: false,
         is_root: false,
     }));
-    // A signed multipart whose parts were not found: nobody knows where what is signed ends.
+    // A signed multipart whose parts were not found, or one of whose parts can be read in two ways: nobody knows where
+    // what is signed ends.
     let is_torn = |part: &Part| {
-        part.role == Role::Opaque && matches!(part.kind.as_str(), "multipart/signed" | "multipart/encrypted")
+        let is_signed = matches!(part.kind.as_str(), "multipart/signed" | "multipart/encrypted");
+        part.role == Role::Opaque && (part.sealed || is_signed)
     };
     if parts.list.iter().any(is_torn) {
         parts.list.iter_mut().for_each(|part| part.sealed = true);
