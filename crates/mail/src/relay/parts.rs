@@ -82,6 +82,8 @@ pub(super) struct Parts {
     pub(super) signed: SignedPart,
     /// Something was beyond the limits.
     pub(super) cut: bool,
+    /// A part can be read in two ways.
+    ambiguous: bool,
 }
 
 /// A part that waits to be read.
@@ -95,7 +97,7 @@ struct Waiting {
 
 /// Reads the parts of a message whose header is known.
 pub(super) fn read(bytes: &[u8], header: &Block) -> Parts {
-    let mut parts = Parts { list: Vec::with_capacity(4), signed: SignedPart::None, cut: false };
+    let mut parts = Parts { list: Vec::with_capacity(4), signed: SignedPart::None, cut: false, ambiguous: false };
     let mut waiting: Vec<Waiting> = Vec::new();
     let root = Waiting { range: 0..bytes.len(), depth: 0, sealed: false, digest: false };
     parts.open(bytes, root, Some(header), &mut waiting);
@@ -130,7 +132,7 @@ pub(super) fn read(bytes: &[u8], header: &Block) -> Parts {
         let is_signed = matches!(part.kind.as_str(), "multipart/signed" | "multipart/encrypted");
         part.role == Role::Opaque && (part.sealed || is_signed)
     };
-    if parts.list.iter().any(is_torn) {
+    if parts.list.iter().any(is_torn) || (parts.ambiguous && mentions_signature(bytes)) {
         parts.list.iter_mut().for_each(|part| part.sealed = true);
     }
     parts
@@ -169,7 +171,7 @@ impl Parts {
         self.note_signature(&content);
         // Header and body that nothing divides would be divided elsewhere once the body is another.
         if ambiguous || (!is_root && part.header.how == End::NoField) {
-            part.role = Role::Opaque;
+            (part.role, self.ambiguous) = (Role::Opaque, true);
         } else if too_long {
             (part.role, self.cut) = (Role::Opaque, true);
         } else if let Some(name) = content.kind.strip_prefix("multipart/") {
@@ -222,6 +224,12 @@ impl Parts {
             self.signed = by_kind;
         }
     }
+}
+
+/// Whether another reading of a broken message could find something signed in it.
+fn mentions_signature(bytes: &[u8]) -> bool {
+    let lower = bytes.to_ascii_lowercase();
+    [&b"multipart/signed"[..], b"multipart/encrypted"].iter().any(|kind| memchr::memmem::find(&lower, kind).is_some())
 }
 
 /// Kinds that are the signature or the secret themselves.
@@ -345,7 +353,7 @@ mod tests {
     fn what_can_be_read_in_two_ways_is_left() {
         let (parts, signed) =
             shape("Content-Type: message/rfc822\nContent-Type: multipart/signed; boundary=c\n\n--c\n\nx\n--c--\n");
-        assert_eq!((parts, signed), (vec!["message/rfc822 Opaque ".to_owned()], SignedPart::Other));
+        assert_eq!((parts, signed), (vec!["message/rfc822 sealed Opaque ".to_owned()], SignedPart::Other));
         let (parts, _) = shape(
             "Content-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: multipart/signed; boundary=c\n\n--c\n\nx\n",
         );
