@@ -1,5 +1,6 @@
 //! The words of the command line. What they do is in `command/`, one file a subject.
 
+use crate::command::relay::RelayArgs;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -81,6 +82,8 @@ pub enum Command {
     Doctor,
     /// What is wrong, and what to do about it.
     Alarms(AlarmsArgs),
+    /// Applications that hand in their mail: credentials, and what was refused.
+    Relay(RelayArgs),
     /// Say what a reply or a bounce means: whose fault, whether to try again, what follows.
     Explain(ExplainArgs),
     /// Print the OpenAPI document.

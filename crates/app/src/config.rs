@@ -23,6 +23,8 @@ pub struct Config {
     pub certificate: Certificate,
     /// The mail side.
     pub smtp: Smtp,
+    /// Where applications hand in their mail.
+    pub submission: Submission,
     /// TLS with other mail hosts.
     pub tls: Tls,
     /// Reports to other domains about TLS with them.
@@ -115,6 +117,47 @@ pub struct Smtp {
     pub extra_ca_file: Option<PathBuf>,
 }
 
+/// Where applications hand in their mail; see docs/relay.md.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Submission {
+    /// The listeners. Not given: `127.0.0.1:2525` in clear, where it is free. An empty list: none.
+    pub listeners: Option<Vec<Listener>>,
+    /// The name in the greeting and in Received fields; empty: `smtp.ehlo_name`.
+    pub name: String,
+    /// Largest message, bytes.
+    pub max_message_bytes: u64,
+    /// Connections at once over all clients.
+    pub connections: usize,
+}
+
+/// One listener of the relay.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port, such as `0.0.0.0:587`.
+    pub listen: SocketAddr,
+    /// `starttls` (default), `tls` from the first byte, or `clear`, which is for loopback only.
+    #[serde(default)]
+    pub security: ListenerSecurity,
+    /// Proxies in front that tell the client's address by the PROXY protocol, version 2.
+    #[serde(default)]
+    pub proxy_from: Vec<String>,
+}
+
+/// How a listener speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerSecurity {
+    /// In clear, on loopback only.
+    Clear,
+    /// STARTTLS is offered; passwords are taken under TLS only.
+    #[default]
+    StartTls,
+    /// TLS from the first byte.
+    Tls,
+}
+
 /// TLS with other mail hosts; see docs/tls.md.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -183,6 +226,7 @@ impl Default for Config {
             https: Https::default(),
             certificate: Certificate::default(),
             smtp: Smtp::default(),
+            submission: Submission::default(),
             tls: Tls::default(),
             tls_report: TlsReport::default(),
             fetch: Fetch::default(),
@@ -209,6 +253,12 @@ impl Default for Smtp {
             port_probe: String::new(),
             extra_ca_file: None,
         }
+    }
+}
+
+impl Default for Submission {
+    fn default() -> Self {
+        Submission { listeners: None, name: String::new(), max_message_bytes: 35 << 20, connections: 2_500 }
     }
 }
 
@@ -298,6 +348,17 @@ impl Config {
         }
         if let Some(v) = get("POSTRIDER_EXTRA_CA_FILE") {
             self.smtp.extra_ca_file = Some(PathBuf::from(v));
+        }
+        if let Some(v) = get("POSTRIDER_SUBMISSION_LISTEN") {
+            // In clear on loopback, so that one address is enough; anything else is for the file.
+            self.submission.listeners = Some(match v.as_str() {
+                "off" => Vec::new(),
+                address => vec![Listener {
+                    listen: number("POSTRIDER_SUBMISSION_LISTEN", address)?,
+                    security: ListenerSecurity::Clear,
+                    proxy_from: Vec::new(),
+                }],
+            });
         }
         if let Some(v) = get("POSTRIDER_DNSSEC_RESOLVER") {
             self.tls.dnssec_resolver = Some(number("POSTRIDER_DNSSEC_RESOLVER", &v)?);

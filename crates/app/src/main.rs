@@ -11,6 +11,7 @@ mod https;
 mod log;
 mod serve;
 mod sim;
+mod submission;
 mod system;
 mod table;
 mod tls_report;
@@ -57,6 +58,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Doctor
         | Command::Alarms(_)
+        | Command::Relay(_)
         | Command::Explain(_)
         | Command::Import(_)
         | Command::ImportStatus { .. }
@@ -87,6 +89,7 @@ async fn call(client: &Client, show: Show, command: Command) -> anyhow::Result<(
         Command::Serve | Command::Demo(_) | Command::Sim(_) | Command::Explain(_) | Command::Openapi => Ok(()),
         Command::Doctor => command::doctor::run(client, show).await,
         Command::Alarms(args) => command::alarms::run(client, show, args).await,
+        Command::Relay(args) => command::relay::run(client, show, args).await,
         Command::Import(args) => command::import::run(client, show, args).await,
         Command::ImportStatus { import, wait } => command::import::status(client, show, &import, wait).await,
         Command::Campaign(c) => command::campaign::run(client, show, c).await,

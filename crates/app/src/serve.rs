@@ -36,6 +36,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if let Some(https) = bound.https {
         println!("HTTPS on {https}");
     }
+    for relay in &bound.submission {
+        println!("Mail of applications on {relay}");
+    }
     tracing::info!(event = "server.started", http = %address, data = %data_dir.display(), version = env!("CARGO_PKG_VERSION"));
     let mut hang_up = signal(SignalKind::hangup())?;
     let end = told_to_end();

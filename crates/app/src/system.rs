@@ -37,6 +37,8 @@ pub struct Bound {
     pub http: SocketAddr,
     /// Over TLS.
     pub https: Option<SocketAddr>,
+    /// For mail of applications.
+    pub submission: Vec<SocketAddr>,
 }
 
 /// The files of the admin application, from the `ui` crate.
@@ -141,8 +143,12 @@ impl System {
                 tracing::error!(event = "socket.ended", %error);
             }
         });
+        let listeners = crate::submission::bind(&self.config).await?;
+        let submission =
+            listeners.iter().map(|listener| listener.socket.local_addr()).collect::<std::io::Result<Vec<_>>>()?;
+        self.engine.take_in(crate::submission::configure(&self.config, self.certificate.source.clone()), listeners);
         self.certificate.listening.send_replace(true);
-        Ok(Bound { http: address, https })
+        Ok(Bound { http: address, https, submission })
     }
 
     /// The router in clear, which sends people to https.

@@ -126,6 +126,10 @@ ids! {
     NodeId = "nod";
     /// A rule that steers queues.
     QueueRuleId = "rul";
+    /// What an application hands its mail to us with.
+    CredentialId = "crd";
+    /// A submission that was refused, for the error view.
+    RelayNoteId = "rln";
     /// The unit of the queue that a node leases.
     LaneId = "lan";
 }

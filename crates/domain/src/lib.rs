@@ -15,6 +15,7 @@ pub mod id;
 pub mod import;
 pub mod outcome;
 pub mod queue;
+pub mod relay;
 pub mod retry;
 pub mod route;
 pub mod schedule;

@@ -19,6 +19,7 @@
 //! transport    how much TLS a domain asks for    certificate  our own certificate, kept fresh
 //! unanswered   addresses that did not answer lately
 //! tls_report   what TLS with a domain came to, told to its owner
+//! submission   the relay's way in: what applications hand over by SMTP
 //! key_watch    new DKIM keys sign when DNS has them, old ones are taken back
 //! ```
 
@@ -54,6 +55,7 @@ mod scheduler;
 mod shared;
 mod sites;
 mod steer;
+mod submission;
 mod tls_report;
 mod transport;
 mod unanswered;
@@ -66,5 +68,6 @@ pub use domain_check::{FindingCode, FindingState};
 pub use plan::{Waiting, WaitingFor};
 pub use rules::RuleFileError;
 pub use run::{Engine, MetricsText, Readiness, ShutdownReport, StartError};
+pub use submission::{Security, SubmissionConfig, SubmissionListener};
 pub use tls_report::{PATIENCE as TLS_REPORT_PATIENCE, TlsReportConfig};
 pub use transport::{DnsForFetch, PolicyFault, PolicySource, TransportConfig, WebPolicies};

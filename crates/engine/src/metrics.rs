@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use postrider_domain::alarm::{AlarmKind, AlarmSeverity};
 use postrider_domain::outcome::{AttemptResult, OutcomeKind};
+use postrider_domain::relay::RefusedFor;
 use postrider_domain::stream::Stream;
 use postrider_mail::Stage;
 use postrider_store::resolve::Resolved;
@@ -52,6 +53,8 @@ pub struct Metrics {
     troubles: Family<Word, Count>,
     connections_opened: Family<Word, Count>,
     rows_imported: Family<Word, Count>,
+    taken: Family<Word, Count>,
+    refused_submissions: Family<Word, Count>,
     alarms: Family<AlarmLabels, Level>,
     frozen: Count,
     looks: Count,
@@ -78,6 +81,8 @@ impl Metrics {
             troubles: Family::default(),
             connections_opened: Family::default(),
             rows_imported: Family::default(),
+            taken: Family::default(),
+            refused_submissions: Family::default(),
             alarms: Family::default(),
             frozen: Count::default(),
             looks: Count::default(),
@@ -106,6 +111,12 @@ impl Metrics {
             m.connections_opened.clone(),
         );
         registry.register("postrider_import_rows", "Rows of imports, by fate", m.rows_imported.clone());
+        registry.register("postrider_submitted", "Messages taken from applications, by stream", m.taken.clone());
+        registry.register(
+            "postrider_submissions_refused",
+            "Connections, logins and messages of applications that were refused, by reason",
+            m.refused_submissions.clone(),
+        );
         registry.register("postrider_frozen", "Deliveries made by freezing", m.frozen.clone());
         registry.register("postrider_alarm_looks", "Looks at what could be wrong", m.looks.clone());
         registry.register("postrider_connections", "Connections open or being opened", m.connections.clone());
@@ -162,6 +173,14 @@ impl Metrics {
     pub(crate) fn rows_imported(&self, accepted: u64, refused: u64) {
         self.rows_imported.get_or_create(&Word { kind: "read" }).inc_by(accepted);
         self.rows_imported.get_or_create(&Word { kind: "refused" }).inc_by(refused);
+    }
+
+    pub(crate) fn submitted(&self, stream: Stream) {
+        self.taken.get_or_create(&Word { kind: stream.as_str() }).inc();
+    }
+
+    pub(crate) fn refused_submission(&self, reason: RefusedFor) {
+        self.refused_submissions.get_or_create(&Word { kind: reason.as_str() }).inc();
     }
 
     /// The open alarms, each as kind and severity; what is not among them is none.

@@ -1,5 +1,5 @@
 //! What is thrown away when its time is over: ended sessions, stored answers of requests, old inquiries and alarms, ended
-//! suppressions and old counts of bounces.
+//! suppressions and old counts of bounces, the bytes of single messages that are done, old refusals of the relay.
 //!
 //! Works in small slices behind everything else.
 
@@ -38,12 +38,21 @@ async fn sweep(shared: &Shared) {
             Ok(n) => n,
             Err(error) => return shared.complain("delete old alarms", &error),
         };
+        let bodies = match shared.store.forget_bodies(SLICE).await {
+            Ok(n) => n,
+            Err(error) => return shared.complain("delete the bytes of messages that are done", &error),
+        };
+        let notes = match shared.store.forget_relay_notes(SLICE).await {
+            Ok(n) => n,
+            Err(error) => return shared.complain("delete old refusals", &error),
+        };
         let bounces = match shared.store.forget_bounces(SLICE).await {
             Ok(n) => n,
             Err(error) => return shared.complain("delete ended suppressions and old counts of bounces", &error),
         };
-        deleted += answers + others + alarms + bounces;
-        if answers + others + alarms + bounces == 0 || !shared.is_running() {
+        let some = answers + others + alarms + bodies + notes + bounces;
+        deleted += some;
+        if some == 0 || !shared.is_running() {
             break;
         }
     }

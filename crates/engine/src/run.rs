@@ -20,6 +20,7 @@ use crate::plan::Waiting;
 use crate::rules::{RuleFileError, Rules};
 use crate::scheduler::Scheduler;
 use crate::shared::{Phase, Shared};
+use crate::submission::{Submission, SubmissionConfig, SubmissionListener};
 use crate::workshop::Workshop;
 use crate::{clock_work, import, inquiry, node, retention};
 
@@ -60,6 +61,7 @@ pub struct Engine {
     scheduler: Arc<Scheduler>,
     kit: Arc<Kit>,
     registry: Arc<Registry>,
+    book: Arc<Book>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     beat: JoinHandle<()>,
 }
@@ -115,11 +117,15 @@ impl Engine {
                 tasks.push(tokio::spawn(crate::certificate::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(crate::tls_report::run(Arc::clone(&shared))));
                 tasks.push(tokio::spawn(crate::key_watch::run(Arc::clone(&shared))));
-                tasks.push(tokio::spawn(clock_work::run(Arc::clone(&shared), Arc::clone(&scheduler), book)));
+                tasks.push(tokio::spawn(clock_work::run(
+                    Arc::clone(&shared),
+                    Arc::clone(&scheduler),
+                    Arc::clone(&book),
+                )));
             }
             Work::WithoutSending => {}
         }
-        Ok(Engine { shared, scheduler, kit, registry: Arc::new(registry), tasks: Mutex::new(tasks), beat })
+        Ok(Engine { shared, scheduler, kit, registry: Arc::new(registry), book, tasks: Mutex::new(tasks), beat })
     }
 
     /// The figures of this process.
@@ -132,6 +138,16 @@ impl Engine {
         match self.shared.config.work {
             Work::All => Some(self.shared.writer.clone()),
             Work::WithoutSending => None,
+        }
+    }
+
+    /// Takes in mail of applications at these listeners until the engine stops.
+    pub fn take_in(&self, config: SubmissionConfig, listeners: Vec<SubmissionListener>) {
+        let submission = Arc::new(Submission::new(Arc::clone(&self.shared), Arc::clone(&self.book), config));
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(tokio::spawn(Arc::clone(&submission).run()));
+        for listener in listeners {
+            tasks.push(tokio::spawn(Arc::clone(&submission).listen(listener)));
         }
     }
 

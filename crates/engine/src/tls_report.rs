@@ -259,6 +259,7 @@ async fn by_mail(
         // What may be told here is that TLS with this domain is broken (RFC 8689 5).
         tls: Some(TlsWish::Optional),
         answer: None,
+        relay: None,
     };
     if shared.store.mail_tls_report(shared.node, report, &message).await? {
         tracing::info!(event = "tls_report", domain = report.domain, day = report.day, message = %id);

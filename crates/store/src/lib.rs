@@ -26,6 +26,7 @@ pub mod contact;
 pub mod contact_bulk;
 pub mod contact_pages;
 pub mod counter;
+pub mod credential;
 pub mod doctor;
 pub mod domain;
 pub mod egress;
@@ -51,6 +52,8 @@ pub mod page;
 pub mod picture;
 pub mod purpose;
 pub mod relay;
+pub mod relay_message;
+pub mod relay_note;
 pub mod report;
 pub mod resolve;
 pub mod route;
@@ -137,6 +140,8 @@ mod queue_states_tests;
 mod queue_tests;
 #[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod relay_tests;
 #[cfg(test)]
 mod report_tests;
 #[cfg(test)]

@@ -10,10 +10,11 @@ use serde_json::json;
 
 use crate::bell::Topic;
 use crate::counter::{self, Tally};
-use crate::db::Tx;
+use crate::db::{Lane, Tx};
 use crate::error::{Result, StoreError};
 use crate::lane::{Place, lane_at};
 use crate::read::word;
+use crate::relay_message::RelayFacts;
 use crate::sql::{args, sql};
 use crate::store::Store;
 
@@ -76,6 +77,8 @@ pub struct NewMessage {
     pub tls: Option<TlsWish>,
     /// Completes an Idempotency-Key in the same transaction.
     pub answer: Option<StoredAnswer>,
+    /// What it carried beside its bytes when an application handed it in.
+    pub relay: Option<Box<RelayFacts>>,
 }
 
 /// A single message as kept.
@@ -150,7 +153,7 @@ pub(crate) async fn accept_by(
             stream: message.stream,
             site: message.site.clone(),
             part: 0,
-            route,
+            route: route.or_else(|| message.relay.as_ref().and_then(|facts| facts.route)),
         };
         let lane = lane_at(tx, &place, *lane_id).await?;
         for r in &message.recipients {
@@ -162,6 +165,9 @@ pub(crate) async fn accept_by(
         let n = i64::try_from(message.recipients.len()).unwrap_or(i64::MAX);
         tally.add(message.workspace, None, counter::FROZEN, n);
         complete_answer(tx, message).await?;
+        if let Some(facts) = &message.relay {
+            crate::relay_message::keep(tx, message, facts, now).await?;
+        }
     }
     tx.execute(
         sql!(
@@ -224,7 +230,31 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)] as char, DIGITS[usize::from(b & 15)] as char]).collect()
 }
 
+/// The bytes of a single message are kept so long at least, milliseconds.
+const BODY_MS: i64 = 86_400_000;
+
 impl Store {
+    /// Deletes the bytes of up to `limit` messages that are a day old and of which no delivery is waiting; how many.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn forget_bodies(&self, limit: u32) -> Result<u64> {
+        let mut tx = self.begin(Lane::Bulk).await?;
+        let gone = tx
+            .execute(
+                sql!(
+                    "DELETE FROM body WHERE message_id IN (SELECT b.message_id FROM body b JOIN message m ON m.id = b.message_id \
+                     WHERE m.created_at < $1 AND NOT EXISTS \
+                     (SELECT 1 FROM delivery d WHERE d.message_id = b.message_id AND d.outcome IS NULL) \
+                     ORDER BY b.message_id LIMIT $2)"
+                ),
+                args![self.now() - BODY_MS, limit],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(gone)
+    }
+
     /// A new id for a message.
     pub fn new_message_id(&self) -> MessageId {
         MessageId(self.next_id())

@@ -197,5 +197,6 @@ pub(crate) fn message(store: &Store, workspace: WorkspaceId, to: &[&str]) -> New
         site: "unresolved".into(),
         tls: None,
         answer: None,
+        relay: None,
     }
 }

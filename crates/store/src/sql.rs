@@ -107,6 +107,8 @@ from_ids!(
     QueueRuleId,
     NodeId,
     LaneId,
+    CredentialId,
+    RelayNoteId,
 );
 
 /// The JSON text of rows for a `{rows}` token.

@@ -184,6 +184,11 @@ impl QueueWriter {
         Ok(space)
     }
 
+    /// Whether messages are refused because the disk is nearly full.
+    pub fn is_short_of_space(&self) -> bool {
+        self.shared.no_space.load(Ordering::Relaxed)
+    }
+
     /// Settles that came too late: their rows had been taken over or cancelled.
     pub fn stale_settles(&self) -> u64 {
         self.shared.stale.load(Ordering::Relaxed)

@@ -229,6 +229,7 @@ const PATH_NAMES: &[(&str, Option<&str>)] = &[
     ("rule", Some("rul")),
     ("source", Some("src")),
     ("pool", Some("pol")),
+    ("credential", Some("crd")),
     ("rev", None),
     ("session", None),
     ("token", None),

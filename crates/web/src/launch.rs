@@ -358,6 +358,7 @@ pub async fn send_test(
             site: site.clone(),
             tls: None,
             answer: None,
+            relay: None,
         };
         accept(web, new).await?;
     }

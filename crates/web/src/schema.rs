@@ -149,14 +149,14 @@ macro_rules! closed {
 ids! {
     WorkspaceId, AlarmId, ContactId, ListId, PurposeId, WordingId, CampaignId, VariantId, VersionId, DeliveryId, AttemptId,
     MessageId, SuppressionId, DomainId, DkimKeyId, RouteId, SourceId, PoolId, AccountId, ApiKeyId, ImportId, AuditId, InquiryId,
-    TemplateId, ViewId, PictureId, QueueRuleId,
+    TemplateId, ViewId, PictureId, QueueRuleId, CredentialId, RelayNoteId,
 }
 
 closed! {
     access::Scope, access::Role, alarm::AlarmKind, alarm::AlarmSeverity, campaign::Severity, campaign::CampaignState, campaign::Objective,
     campaign::BodyFormat, consent::PurposeKind, consent::ConsentState, consent::LegalBasis, consent::LedgerKind,
     bounce::BounceClass, contact::AddressState, egress::SourceState, gate::Withheld, import::ImportState, outcome::AttemptResult, outcome::OutcomeKind,
-    outcome::ReportStatus, queue::QueueState, steering::SteerAction, route::ExclusionPolicy, route::RouteKind, route::Signing, route::TlsDemand, route::TlsMode, signing_key::KeyState, stream::Stream, stream::InDoubtPolicy,
+    outcome::ReportStatus, queue::QueueState, relay::CredentialKind, relay::RecipientMode, relay::RefusedFor, steering::SteerAction, route::ExclusionPolicy, route::RouteKind, route::Signing, route::TlsDemand, route::TlsMode, signing_key::KeyState, stream::Stream, stream::InDoubtPolicy,
     stream::TrackingMode, suppression::SuppressionReason, suppression::SuppressionScope,
 }
 

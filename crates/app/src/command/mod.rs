@@ -12,6 +12,7 @@ pub mod key;
 pub mod list;
 pub mod purpose;
 pub mod queue;
+pub mod relay;
 pub mod route;
 pub mod sessions;
 pub mod workspace;

@@ -16,6 +16,7 @@ mod memory;
 mod nodes;
 mod people;
 mod queue;
+mod relay;
 
 /// Whether the full counts of "make torture" are wanted.
 pub fn torture() -> bool {

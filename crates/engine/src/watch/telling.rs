@@ -120,6 +120,7 @@ async fn tell(
         },
         tls: None,
         answer: None,
+        relay: None,
     };
     let ids = |alarms: &[Alarm]| alarms.iter().map(|alarm| alarm.id).collect::<Vec<_>>();
     let other = Some(route.id).filter(|_| !route.is_default);

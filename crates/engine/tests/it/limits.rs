@@ -200,6 +200,7 @@ pub async fn single_wishing(rig: &Rig, engine: &Engine, to: &str, tls: Option<Tl
         site: "unresolved".into(),
         tls,
         answer: None,
+        relay: None,
     };
     engine.writer().expect("a sending engine").accept_message(new).await.expect("taken");
     delivery

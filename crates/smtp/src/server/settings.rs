@@ -75,6 +75,8 @@ pub enum AuthOffer {
     Never,
     /// Under TLS, to those who like. MAIL goes to the handler with or without a login: an address may be enough.
     OptionalUnderTls,
+    /// Also in clear, for a loopback listener, and not asked for: whether MAIL needs it is the handler's business.
+    OptionalEvenInClear,
     /// Under TLS; MAIL without a login gets 530 (RFC 6409 4.3), and AUTH in clear 538 5.7.11.
     RequiredUnderTls,
     /// Also in clear: for a loopback listener. MAIL without a login gets 530.

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_content::{SingleMessage, compose_single};
 use postrider_domain::access::Scope;
-use postrider_domain::id::{CampaignId, DeliveryId, MessageId};
+use postrider_domain::id::{CampaignId, CredentialId, DeliveryId, MessageId};
 use postrider_domain::retry::RetryPolicy;
 use postrider_domain::stream::{Stream, TlsWish};
 use postrider_mail::message_id;
@@ -15,8 +15,9 @@ use postrider_store::KeyPurpose;
 use postrider_store::access::Who;
 use postrider_store::message::{NewMessage, StoredAnswer};
 use postrider_store::page::PageRequest;
+use postrider_store::relay_message::KeptFacts;
 use postrider_store::report::DeliveriesOf;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::Web;
 use crate::api::{Api, Op, Retry};
@@ -121,8 +122,59 @@ struct MessageView {
     /// The campaign of which it is a test.
     #[schema(value_type = Option<s::CampaignId>)]
     test_of: Option<CampaignId>,
+    /// What it carried, when an application handed it in by SMTP.
+    relay: Option<RelayView>,
     /// Its deliveries.
     deliveries: Vec<DeliveryView>,
+}
+
+/// What a message of the relay carried beside its bytes.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+struct RelayView {
+    /// The credential that handed it in.
+    #[schema(value_type = Option<s::CredentialId>)]
+    credential: Option<CredentialId>,
+    /// The client's address.
+    client: String,
+    /// Its size as handed in, bytes.
+    size: u64,
+    /// The reverse-path as handed in; ours leaves in its place.
+    reverse_path: Option<String>,
+    /// Its Message-ID as handed in.
+    header_id: Option<String>,
+    /// ENVID (RFC 3461).
+    envid: Option<String>,
+    /// The number of its kind; 1 when it named none.
+    delivery_type: i64,
+    /// The label of the kind.
+    label: Option<String>,
+    /// The application's own number.
+    external_id: Option<String>,
+    /// The application's own words.
+    external_description: Option<String>,
+    /// The application's own values.
+    metadata: Option<Map<String, Value>>,
+    /// The application's own marks.
+    tags: Option<Vec<String>>,
+}
+
+impl From<KeptFacts> for RelayView {
+    fn from(f: KeptFacts) -> RelayView {
+        RelayView {
+            credential: f.credential,
+            client: f.client,
+            size: f.size,
+            reverse_path: f.reverse_path,
+            header_id: f.header_id,
+            envid: f.envid,
+            delivery_type: f.delivery_type,
+            label: f.label,
+            external_id: f.external_id,
+            external_description: f.external_desc,
+            metadata: f.metadata,
+            tags: f.tags,
+        }
+    }
 }
 
 async fn send(
@@ -208,6 +260,7 @@ async fn send(
             site,
             tls,
             answer,
+            relay: None,
         },
     )
     .await?;
@@ -225,7 +278,9 @@ async fn get(
 ) -> Result<axum::Json<MessageView>, Problem> {
     let message = web.store().message(caller.workspace, id).await?;
     let page = web.store().deliveries(caller.workspace, DeliveriesOf::Message(id), &PageRequest::first(500)).await?;
+    let relay = web.store().relay_facts(caller.workspace, id).await?.map(RelayView::from);
     Ok(axum::Json(MessageView {
+        relay,
         id,
         stream: message.stream,
         from: message.from_mailbox,

@@ -14,6 +14,7 @@ mod certificate;
 mod consent;
 mod contact;
 mod contact_bulk;
+mod credential;
 mod delivery;
 mod doctor;
 mod domain;
@@ -66,6 +67,7 @@ pub fn routes(api: &mut Api) {
     domain::routes(api);
     route::routes(api);
     egress::routes(api);
+    credential::routes(api);
     queue::routes(api);
     bounce_rules::routes(api);
     bounce_settings::routes(api);

@@ -81,7 +81,7 @@ impl<H: Handler> Session<'_, H> {
         match self.config.offer.auth {
             AuthOffer::Never => false,
             AuthOffer::OptionalUnderTls | AuthOffer::RequiredUnderTls => self.channel == Channel::Tls,
-            AuthOffer::RequiredEvenInClear => true,
+            AuthOffer::OptionalEvenInClear | AuthOffer::RequiredEvenInClear => true,
         }
     }
 

@@ -54,7 +54,7 @@ impl<H: Handler> Session<'_, H> {
             return None;
         }
         match self.config.offer.auth {
-            AuthOffer::Never | AuthOffer::OptionalUnderTls => None,
+            AuthOffer::Never | AuthOffer::OptionalUnderTls | AuthOffer::OptionalEvenInClear => None,
             AuthOffer::RequiredUnderTls if !self.may_log_in() && self.config.offer.starttls => {
                 Some("530 5.7.0 Say STARTTLS first, then log in with AUTH")
             }
