@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 
-export const screens = ({ campaign, draft, contact, list, domain, route, imported }) => ({
+export const screens = ({ campaign, draft, contact, list, domain, route, imported, application }) => ({
   home: '/',
   campaigns: '/campaigns',
   report: `/campaigns/${campaign}`,
@@ -24,6 +24,11 @@ export const screens = ({ campaign, draft, contact, list, domain, route, importe
   'tls-rules': '/tls?show=rules',
   certificates: '/tls?show=certificates',
   sources: '/sources',
+  applications: '/applications',
+  'applications-refused': '/applications?show=refused&strangers=yes',
+  'applications-message': '/applications?show=message',
+  'application-new': '/applications/new',
+  application: `/applications/${application}`,
   alarms: '/alarms',
   'alarm-settings': '/alarms/settings',
   domains: '/domains',
@@ -53,6 +58,7 @@ export async function ids(client) {
     domain: await first('domains'),
     route: await first('routes'),
     imported: await first('imports'),
+    application: (await client.post('relay/credentials', { name: 'shop' })).id,
   };
 }
 
@@ -62,7 +68,7 @@ export function unseen() {
   const table = readFileSync(`${source}/screens/table.ts`, 'utf8');
   const patterns = [...table.matchAll(/^\s*screen\(\s*'([^']+)'/gm)].map((found) => found[1]);
   if (!patterns.length) throw new Error('no screens were found in table.ts: does it look different now?');
-  const named = { campaign: 'c', draft: 'd', contact: 'p', list: 'l', domain: 'o', route: 'r', imported: 'i' };
+  const named = { campaign: 'c', draft: 'd', contact: 'p', list: 'l', domain: 'o', route: 'r', imported: 'i', application: 'a' };
   const paths = Object.values(screens(named)).map((path) => path.split('?')[0].split('/'));
   const shows = (pattern, path) => pattern.length === path.length && pattern.every((part, n) => (part.startsWith(':') ? Object.values(named).includes(path[n]) : part === path[n]));
   return patterns.filter((pattern) => !paths.some((path) => shows(pattern.split('/'), path)));

@@ -8,6 +8,7 @@ import type contacts from '../i18n/contacts/en.json';
 import type egress from '../i18n/egress/en.json';
 import type home from '../i18n/home/en.json';
 import type queue from '../i18n/queue/en.json';
+import type relay from '../i18n/relay/en.json';
 import type sending from '../i18n/sending/en.json';
 import type settings from '../i18n/settings/en.json';
 import type setup from '../i18n/setup/en.json';
@@ -15,7 +16,7 @@ import type steer from '../i18n/steer/en.json';
 
 export const LANGUAGES = { en: 'English', it: 'Italiano', pl: 'Polski' } as const;
 export type Language = keyof typeof LANGUAGES;
-export type Area = 'alarms' | 'common' | 'campaigns' | 'contacts' | 'egress' | 'home' | 'queue' | 'sending' | 'settings' | 'setup' | 'steer';
+export type Area = 'alarms' | 'common' | 'campaigns' | 'contacts' | 'egress' | 'home' | 'queue' | 'relay' | 'sending' | 'settings' | 'setup' | 'steer';
 
 /** A text with `{name}` places, or one text per plural form of `n`. */
 type Word = string | Partial<Record<Intl.LDMLPluralRule, string>>;
@@ -30,6 +31,7 @@ export type Key =
   | keyof typeof egress
   | keyof typeof home
   | keyof typeof queue
+  | keyof typeof relay
   | keyof typeof sending
   | keyof typeof settings
   | keyof typeof setup

@@ -37,7 +37,7 @@ class Live {
         this.tell('reload', '');
       }
     });
-    for (const kind of ['campaign', 'import', 'contact', 'domain', 'route', 'list', 'inquiry', 'suppression', 'message', 'queue', 'alarm', 'source', 'certificate']) {
+    for (const kind of ['campaign', 'import', 'contact', 'domain', 'route', 'list', 'inquiry', 'suppression', 'message', 'queue', 'alarm', 'source', 'certificate', 'credential', 'relay_note']) {
       source.addEventListener(kind, (event) => this.heard(event));
     }
     source.addEventListener('reload', (event) => this.heard(event));
