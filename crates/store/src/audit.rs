@@ -17,7 +17,7 @@ use crate::read::{json, to_json, word};
 use crate::sql::{Row, args, sql};
 
 /// Objects whose pages follow what happens to them. Contacts ring for themselves: the engine hears it, too.
-const WATCHED: &[&str] = &["campaign", "domain", "import", "list", "route", "suppression", "template"];
+const WATCHED: &[&str] = &["campaign", "credential", "domain", "import", "list", "route", "suppression", "template"];
 
 /// One line of the audit.
 #[derive(Debug, Clone, Serialize)]

@@ -289,9 +289,9 @@ struct NotesQuery {
     /// Adds clients that nobody knows.
     #[serde(default)]
     strangers: bool,
-    /// Rows wanted, 1 to 500.
+    #[param(ignore)]
     limit: Option<u32>,
-    /// Where the page before ended.
+    #[param(ignore)]
     cursor: Option<String>,
 }
 

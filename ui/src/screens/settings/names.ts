@@ -20,6 +20,7 @@ const PAGES: Record<string, string> = {
   con: '/contacts/',
   lst: '/lists/',
   imp: '/imports/',
+  crd: '/applications/',
   dom: '/domains/',
   rte: '/routes/',
 };
