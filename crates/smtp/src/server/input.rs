@@ -181,3 +181,31 @@ impl Pipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn buffers_grow_with_a_message_and_go_when_it_is_quiet() {
+        let (mut client, stream) = tokio::io::duplex(256 * 1024);
+        let mut pipe = Pipe::new(Box::new(stream), Duration::from_secs(1));
+        client.write_all(&[b'a'; 200_000]).await.expect("room");
+        let deadline = Instant::now() + Duration::from_secs(300);
+        while pipe.pending().len() < ROOM {
+            assert_eq!(pipe.read(deadline).await, Read::More);
+        }
+        assert_eq!((pipe.input.len(), pipe.pending().len()), (ROOM, ROOM), "no more is read than there is room");
+        pipe.say(&[b'x'; 5_000]);
+        pipe.flush().await.expect("taken");
+        loop {
+            pipe.discard();
+            if pipe.read(Instant::now() + Duration::from_secs(1)).await != Read::More {
+                break;
+            }
+        }
+        assert_eq!(pipe.input.len(), ROOM, "the next message may follow at once");
+        assert_eq!(pipe.read(deadline).await, Read::TimedOut);
+        assert_eq!((pipe.input.capacity(), pipe.output.capacity()), (SMALL, 0));
+    }
+}
