@@ -164,7 +164,7 @@ async fn bytes_go_a_day_after_they_came_once_nothing_waits_for_them() {
             assert_eq!(store.forget_bodies(10).await.unwrap(), 0, "{at} of 2 are done");
             let (lane, lane_epoch) = (lane.lane, lane.epoch);
             let next = Next::Done(Outcome::Withheld(Withheld::Suppressed));
-            let word = Settle { delivery, lane, lane_epoch, attempt: None, next, suppress: None };
+            let word = Settle { delivery, lane, lane_epoch, attempt: None, next, suppress: None, soft: None };
             rig.writer.settle(word).unwrap();
             rig.writer.flush().await.unwrap();
         }
