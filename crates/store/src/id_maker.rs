@@ -46,6 +46,11 @@ impl IdMaker {
     }
 }
 
+/// The lowest id of this time, milliseconds UTC: ids below it were made before, or by a clock that was behind.
+pub(crate) fn lowest_at(ms: i64) -> i64 {
+    (ms - EPOCH_MS).max(0) << (RUNNING_BITS + NODE_BITS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +68,7 @@ mod tests {
                     last = id;
                 }
             }
+            prop_assert!(lowest_at(EPOCH_MS + 200_000) > last);
             let after_restart = IdMaker::new(3, last);
             prop_assert!(after_restart.next(0) > last);
         }

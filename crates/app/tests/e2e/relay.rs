@@ -107,7 +107,7 @@ fn an_application_hands_over_a_message_and_it_leaves_signed() {
     let mut shown = Value::Null;
     until("both are accepted", &site, || {
         shown = site.run(&["relay", "show", &code]);
-        shown["deliveries"].as_array().is_some_and(|d| d.len() == 2 && d.iter().all(|d| d["status"] == "accepted"))
+        shown["deliveries"].as_array().is_some_and(|d| d.len() == 2 && d.iter().all(|d| d["status"] == "SENT"))
     });
     assert_eq!(shown["subject"], "Your order");
     assert_eq!(shown["relay"]["delivery_type"], 77);

@@ -364,8 +364,15 @@ impl Rig {
 
     /// The ledger, by counters and by rows, which must agree and balance.
     pub async fn ledger(&self, campaign: CampaignId) -> Ledger {
-        let counted = self.store.ledger_counts(self.workspace, campaign).await.expect("counters");
-        let recounted = self.store.recount(self.workspace, campaign).await.expect("rows");
+        // Two reads, between which the engine may write: they are of one moment when the counters stayed as they were.
+        let (mut counted, mut recounted);
+        loop {
+            counted = self.store.ledger_counts(self.workspace, campaign).await.expect("counters");
+            recounted = self.store.recount(self.workspace, campaign).await.expect("rows");
+            if counted == self.store.ledger_counts(self.workspace, campaign).await.expect("counters") {
+                break;
+            }
+        }
         assert_eq!(counted, recounted, "counters and rows");
         assert!(counted.balances(), "{counted:?}");
         counted
