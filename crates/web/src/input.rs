@@ -39,11 +39,16 @@ impl<T: DeserializeOwned> FromRequest<Web> for Json<T> {
     }
 }
 
-/// Reads a JSON text of a known form.
+/// Reads a JSON text of a known form, which is never an array.
 ///
 /// # Errors
 /// 400 for a text that is no JSON, 422 for another form.
 pub fn json_text<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    // serde takes an array for the fields in their order; nobody means that.
+    if text.trim_ascii_start().starts_with(b"[") {
+        let detail = "the body has the wrong type: expected an object";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong_form", detail));
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value)).map_err(|e| bad_json(&e))
 }

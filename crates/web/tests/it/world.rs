@@ -237,6 +237,8 @@ async fn tenant(router: &Router, name: &'static str) -> Tenant {
     let pool =
         json!({ "name": format!("pool {name}"), "members": [{ "source": ids["source"] }], "workspaces": [workspace] });
     ids.insert("pool", text(&post("/api/v1/egress/pools", pool).await["id"]));
+    let credential = json!({ "name": "shop" });
+    ids.insert("credential", text(&post("/api/v1/relay/credentials", credential).await["id"]));
     ids.insert("list", text(&post("/api/v1/lists", json!({ "name": "Readers" })).await["id"]));
     let purposes = local(router, &workspace, Method::GET, "/api/v1/purposes", None).await.good("purposes");
     ids.insert("purpose", text(&purposes["items"][0]["id"]));
