@@ -161,14 +161,6 @@ impl Db {
         Ok(Tx { inner, bell: bell.clone(), instance, rings: Vec::new() })
     }
 
-    /// Transactions committed by this process so far; only SQLite's one writer knows.
-    pub(crate) fn commits(&self) -> Option<u64> {
-        match self {
-            Db::Sqlite { gate, .. } => Some(gate.commits()),
-            Db::Postgres { .. } => None,
-        }
-    }
-
     /// A connection to read from; each statement sees what is committed when it begins.
     pub(crate) async fn read(&self) -> Result<Reader> {
         Ok(Reader(match self {

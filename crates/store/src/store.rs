@@ -184,11 +184,6 @@ impl Store {
         matches!(self.inner.db, Db::Sqlite { .. })
     }
 
-    /// Transactions committed by this process so far; `None` where that says nothing about the database.
-    pub(crate) fn commits(&self) -> Option<u64> {
-        self.inner.db.commits()
-    }
-
     /// A key derived from the master key, for one purpose.
     pub fn derived_key(&self, purpose: KeyPurpose) -> Zeroizing<[u8; 32]> {
         self.inner.sealer.derived(purpose)

@@ -17,7 +17,7 @@ use crate::read::{json as read_json, refused, word};
 use crate::sql::{args, sql};
 
 /// Rows found at a time.
-pub(super) const FOUND: u32 = 12_000;
+pub(super) const FOUND: u32 = 4_000;
 
 /// Which states of rows are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,10 +21,8 @@ use crate::sql::{args, sql};
 /// A slice should take about so many milliseconds: that long a mark may wait behind it on SQLite. Shorter ones wait for
 /// the disk more often.
 const SLICE_MS: u128 = 20;
-/// What a slice should take while nobody else writes: fewer waits for the disk. Whoever comes first waits once so long.
-const QUIET_MS: u128 = 60;
 /// Rows of a slice, at least and at most.
-const ROWS: std::ops::RangeInclusive<usize> = 50..=12_000;
+const ROWS: std::ops::RangeInclusive<usize> = 50..=4_000;
 
 /// What is done to the rows.
 enum Work {
@@ -203,7 +201,6 @@ impl Sweep {
 
     async fn write(&mut self, ids: &[i64]) -> Result<u64> {
         let store = &self.store;
-        let commits = store.commits();
         let mut tx = store.begin(Lane::Bulk).await?;
         let begun = Instant::now();
         let now = store.now();
@@ -219,11 +216,9 @@ impl Sweep {
         }
         tx.commit().await?;
         let took = begun.elapsed().as_millis();
-        let alone = commits.zip(store.commits()).is_some_and(|(before, after)| after == before + 1);
-        let aim = if alone { QUIET_MS } else { SLICE_MS };
-        if took > aim * 3 / 2 {
+        if took > SLICE_MS * 3 / 2 {
             self.slice = (self.slice * 2 / 3).max(*ROWS.start());
-        } else if took < aim && ids.len() == self.slice {
+        } else if took < SLICE_MS && ids.len() == self.slice {
             self.slice = (self.slice * 3 / 2).min(*ROWS.end());
         }
         Ok(rows)
